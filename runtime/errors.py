@@ -36,3 +36,9 @@ class BundleError(DaggerEdgeError):
     """A bundle that is missing, incomplete, altered, or cannot be written (exit code 4)."""
 
     exit_code = 4
+
+
+class ModelError(DaggerEdgeError):
+    """The model ran, and gave nothing that can be used (exit code 1)."""
+
+    exit_code = 1

@@ -1,3 +1,67 @@
-"""dagger-edge: DAGGER's Bengali word problem solver on onnxruntime, without PyTorch."""
+"""dagger-edge: DAGGER's Bengali word problem solver on onnxruntime, without PyTorch.
+
+    import dagger_edge as de
+
+    with de.demo() as solver:                       # or de.Solver.open("bundle/")
+        solution = solver.solve("রহিমের কাছে ৫টি আম ছিল। ...")
+
+    graph = de.Graph.parse(text)
+    result = de.execute(graph)
+
+Names are imported when they are first used: the graph language needs neither onnxruntime nor tokenizers.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .runtime.bundle import Bundle
+    from .runtime.errors import BundleError, DaggerEdgeError, GraphError, ModelError, ProviderError, UsageError
+    from .runtime.graph import Graph, Node, Result, execute
+    from .runtime.solver import NoAnswerError, Solution, Solver, demo
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "Bundle": "bundle",
+    "BundleError": "errors",
+    "DaggerEdgeError": "errors",
+    "Graph": "graph",
+    "GraphError": "errors",
+    "ModelError": "errors",
+    "NoAnswerError": "solver",
+    "Node": "graph",
+    "ProviderError": "errors",
+    "Result": "graph",
+    "Solution": "solver",
+    "Solver": "solver",
+    "UsageError": "errors",
+    "demo": "solver",
+    "execute": "graph",
+}
+
+__all__ = [
+    "Bundle",
+    "BundleError",
+    "DaggerEdgeError",
+    "Graph",
+    "GraphError",
+    "ModelError",
+    "NoAnswerError",
+    "Node",
+    "ProviderError",
+    "Result",
+    "Solution",
+    "Solver",
+    "UsageError",
+    "demo",
+    "execute",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".runtime.{_HOMES[name]}", __name__), name)

@@ -1,0 +1,53 @@
+"""``dagger-edge export``: a checkpoint becomes a bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ..runtime.bundle import PROMPT_IDS
+from ..runtime.errors import UsageError
+from ..runtime.manifest import PromptId
+
+_INSTALL = (
+    "dagger-edge export needs packages that cannot be imported ({reason}):"
+    " run `pip install 'dagger-edge[export]'` in a virtual environment of its own"
+)
+
+
+@click.command("export")
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option(
+    "--prompt",
+    type=click.Choice(PROMPT_IDS),
+    default="card",
+    show_default=True,
+    help="Prompt template: the model card's, the paper's, or the bare question.",
+)
+@click.option("--name", help="Name of the bundle in its manifest.  [default: the checkpoint's]")
+@click.option(
+    "--verify/--no-verify",
+    default=True,
+    show_default=True,
+    help="Compare the result with torch, and fail where it differs.",
+)
+def command(checkpoint: Path, bundle: Path, prompt: PromptId, name: str | None, verify: bool) -> None:
+    """Export a Gemma 3 text CHECKPOINT folder (safetensors) in fp32 as a new BUNDLE folder.
+
+    Needs the export extra in a virtual environment of its own. Prints the bundle's path and size.
+    """
+    try:
+        from ..export.pipeline import export_checkpoint
+    except ImportError as error:
+        raise UsageError(_INSTALL.format(reason=error)) from error
+    made = export_checkpoint(
+        checkpoint,
+        bundle,
+        prompt=prompt,
+        name=name,
+        verify=verify,
+        progress=lambda line: click.echo(line, err=True),
+    )
+    click.echo(f"{made.path}\t{made.size_bytes / 1e6:,.1f} MB")

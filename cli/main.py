@@ -1,0 +1,103 @@
+"""The entry point: finds the command, turns every error into one line on stderr and an exit code.
+
+Exit codes: 0 ok, 1 no answer, 2 usage, 3 device or provider, 4 bundle, 6 interrupted, 70 a bug of ours.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import os
+import sys
+
+import click
+
+from .. import __version__
+from ..runtime.errors import DaggerEdgeError
+
+# Imported when used: `--help` must not pay for the engine.
+COMMANDS = {
+    "solve": "Answer a Bengali word problem.",
+    "run": "Execute a graph that is there already.",
+    "export": "Turn a checkpoint into a bundle.",
+    "inspect": "Say what a bundle is, and whether it is intact.",
+}
+
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 6
+EXIT_BUG = 70
+
+
+class LazyGroup(click.Group):
+    """A group whose commands live in modules of their names, imported on use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, in the order in which people meet them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, or None."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f".{cmd_name}", __package__)
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list in ``--help``, without importing the commands."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "DAGGER_EDGE"},
+)
+@click.version_option(__version__, prog_name="dagger-edge")
+def cli() -> None:
+    """Bengali maths word problems to computational graphs and answers, on onnxruntime.
+
+    Every option can also be set as an environment variable, for example DAGGER_EDGE_SOLVE_BUNDLE.
+    """
+
+
+def main() -> None:
+    """Runs the command line and exits."""
+    sys.exit(_run())
+
+
+def _run() -> int:
+    try:
+        cli.main(prog_name="dagger-edge", standalone_mode=False)
+        sys.stdout.flush()
+    except DaggerEdgeError as error:
+        return _fail(str(error), error.exit_code)
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return EXIT_USAGE
+    except (KeyboardInterrupt, click.Abort):
+        return _fail("interrupted", EXIT_INTERRUPTED)
+    except OSError as error:
+        return _os_failure(error)
+    except Exception as error:
+        if os.environ.get("DAGGER_EDGE_DEBUG"):
+            raise
+        return _fail(f"internal error, please report it ({type(error).__name__}: {error})", EXIT_BUG)
+    return 0
+
+
+def _os_failure(error: OSError) -> int:
+    if error.errno in {errno.EPIPE, errno.ENOSPC}:
+        # The reader is gone, or the result has no room: what Python still holds must not fail again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if error.errno == errno.EPIPE:
+        return 0
+    where = f"{error.filename}: " if error.filename else "writing the result: "
+    return _fail(f"{where}{error.strerror or error}", EXIT_USAGE)
+
+
+def _fail(message: str, code: int) -> int:
+    click.echo(f"error: {message}", err=True)
+    return code

@@ -1,0 +1,42 @@
+"""All checks, each in an environment of its own: `nox` runs everything that CI runs; `nox -l` lists them."""
+
+import nox
+
+nox.options.sessions = ["lint", "tests", "package", "export"]
+nox.options.error_on_missing_interpreters = True
+nox.options.reuse_existing_virtualenvs = True
+
+TORCH = "torch==2.13.0"
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """ruff (rules and format) and mypy strict."""
+    session.install("-q", "-e", ".[dev]")
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("mypy")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """All tests that need no torch, in an environment without it."""
+    session.install("-q", "-e", ".[dev]")
+    session.run("pytest", "-m", "not export and not slow", *session.posargs)
+
+
+@nox.session
+def package(session: nox.Session) -> None:
+    """Builds sdist and wheel, installs the wheel alone, and solves a question with it."""
+    session.install("-q", "build")
+    out = session.create_tmp()
+    session.run("python", "-m", "build", "-q", "--outdir", out, silent=True)
+    session.run("python", "tests/packaging/check_wheel.py", out)
+
+
+@nox.session
+def export(session: nox.Session) -> None:
+    """The tests of the export and of the demo's training, with torch, transformers and optimum-onnx."""
+    session.install("-q", TORCH)
+    session.install("-q", "-e", ".[export,dev]")
+    session.run("pytest", "-m", "export and not slow", *session.posargs)

@@ -1,0 +1,48 @@
+"""Files of a bundle: which ones are acceptable, and their digests."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+from pathlib import Path
+
+CHUNK_BYTES = 1 << 20
+_PLAIN_NAME = re.compile(r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether ``name`` is a file name without path, control characters or a leading dot."""
+    return _PLAIN_NAME.match(name) is not None
+
+
+def sha256_of(path: Path) -> str:
+    """sha256 of the file's bytes as lower-case hex, read in chunks of 1 MiB.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb", buffering=0) as file:
+        buffer = memoryview(bytearray(CHUNK_BYTES))
+        while count := file.readinto(buffer):
+            digest.update(buffer[:count])
+    return digest.hexdigest()
+
+
+def regular_file_status(path: Path) -> os.stat_result:
+    """The status of ``path`` itself, which must be a regular file (links are not followed).
+
+    Raises:
+        FileNotFoundError: nothing is there.
+        ValueError: it is a symbolic link, a folder, a device or a pipe; the message says which.
+    """
+    status = path.lstat()
+    if stat.S_ISLNK(status.st_mode):
+        raise ValueError("a symbolic link")
+    if stat.S_ISDIR(status.st_mode):
+        raise ValueError("a folder")
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError("a device, pipe or socket")
+    return status

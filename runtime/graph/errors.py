@@ -1,0 +1,57 @@
+"""The errors of the graph language. Each names node, field and reason in one line of plain text."""
+
+from __future__ import annotations
+
+from ..errors import GraphError
+
+_JOINERS = "\u200c\u200d"  # not printable by Python's rule, yet part of Bengali spelling
+_QUOTE_LIMIT = 48
+
+
+def printable(text: str) -> str:
+    """``text`` with control, bidi and line-break characters escaped: a model must not steer a terminal."""
+    return "".join(
+        char if char.isprintable() or char in _JOINERS else char.encode("unicode_escape").decode("ascii")
+        for char in text
+    )
+
+
+def quote(text: str) -> str:
+    """``text`` in double quotes for a message: printable and cut to a readable length."""
+    shown = text if len(text) <= _QUOTE_LIMIT else text[:_QUOTE_LIMIT] + "…"
+    return f'"{printable(shown)}"'
+
+
+class GraphParseError(GraphError):
+    """A text or graph that is not in the graph language.
+
+    ``node`` is the node's id (``nodes[2]``, counted from 0, where it has no usable id; None where the reason
+    concerns the whole graph), ``field`` the key inside it or None, ``reason`` what is wrong.
+    """
+
+    def __init__(self, reason: str, *, node: str | None = None, field: str | None = None) -> None:
+        where = "graph" if node is None else f"node {quote(node)}"
+        if field is not None:
+            where += f", field {quote(field)}"
+        super().__init__(f"{where}: {reason}")
+        self.node = node
+        self.field = field
+        self.reason = reason
+
+
+class GraphStructureError(GraphParseError):
+    """Nodes that are readable one by one but do not form a graph: ids, ops, arity, order, final result."""
+
+
+class ExecutionError(GraphError):
+    """A node of the answer's path that has no finite real value.
+
+    ``node`` and ``op`` name it, ``arguments`` are its argument values as text, ``reason`` says what failed.
+    """
+
+    def __init__(self, reason: str, *, node: str, op: str, arguments: tuple[str, ...]) -> None:
+        super().__init__(f"node {quote(node)}, {op}({', '.join(arguments)}): {reason}")
+        self.node = node
+        self.op = op
+        self.arguments = arguments
+        self.reason = reason

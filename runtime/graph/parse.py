@@ -1,0 +1,198 @@
+"""Strict reading: the text is one graph, with nothing around it but white space and a ```json fence.
+
+Model output is hostile input. Python's ``json`` does the parsing, with hooks for what it lets through
+(duplicate keys, NaN, numbers without limit) and a check of the nesting before it, so that it never recurses
+deeply. Keys that the language does not have are refused: one may change what the node was meant to say.
+``distractor`` and ``label`` may be absent (false, empty), for they never change a number.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, NoReturn
+
+from .errors import GraphParseError, quote
+from .numerals import read_number
+from .schema import Graph, Node
+
+MAX_TEXT_BYTES = 64 * 1024
+MAX_DEPTH = 16
+
+_WHITE = " \t\r\n"
+_FENCE_OPEN = "```json"
+_FENCE_CLOSE = "```"
+# An unclosed string matches up to the end of the text, which keeps the scan linear.
+_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
+_KEYS = ("id", "op", "val", "args", "distractor", "label")
+
+
+class _Refused:
+    """A number that JSON or the language does not have, kept in place until its node and field are known."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+
+def read_graph(text: str | bytes) -> Graph:
+    """The nodes that ``text`` holds, each of the right form; ``check.check_graph`` judges them together.
+
+    Raises GraphParseError: longer than 64 KiB of UTF-8, not one JSON object, or a node of the wrong form.
+    """
+    document = _load(_unfence(_decode(text)))
+    if not isinstance(document, dict):
+        raise GraphParseError(f'expected an object with the key "nodes", got {_kind(document)}')
+    for key in document:
+        if key != "nodes":
+            raise GraphParseError('unknown key; a graph has only "nodes"', field=key)
+    nodes = document.get("nodes")
+    if not isinstance(nodes, list):
+        raise GraphParseError(f"expected a list of nodes, got {_kind(nodes)}", field="nodes")
+    return Graph(tuple(_read_node(item, f"nodes[{index}]") for index, item in enumerate(nodes)))
+
+
+def _decode(text: str | bytes) -> str:
+    """``text`` as a string that is valid Unicode and within the limit."""
+    if len(text) > MAX_TEXT_BYTES:
+        raise GraphParseError(f"the text is longer than {MAX_TEXT_BYTES} bytes")
+    try:
+        if isinstance(text, bytes):
+            return text.decode("utf-8")
+        size_bytes = len(text.encode("utf-8"))
+    except UnicodeError as error:
+        raise GraphParseError(f"the text is not valid UTF-8: {error}") from None
+    if size_bytes > MAX_TEXT_BYTES:
+        raise GraphParseError(f"the text is longer than {MAX_TEXT_BYTES} bytes")
+    return text
+
+
+def _unfence(text: str) -> str:
+    """The text inside the optional fence. It may close right behind the last brace."""
+    body = text.strip(_WHITE)
+    if not body.startswith(_FENCE_OPEN):
+        return body
+    inner = body[len(_FENCE_OPEN) :]
+    if not inner.endswith(_FENCE_CLOSE):
+        raise GraphParseError("the ```json fence is never closed: the text may be cut off")
+    return inner.removesuffix(_FENCE_CLOSE)
+
+
+def _load(text: str) -> Any:
+    """The JSON value of ``text``, with refused numbers in place."""
+    _check_depth(text)
+    try:
+        return json.loads(
+            text,
+            object_pairs_hook=_unique_keys,
+            parse_int=_read_json_number,
+            parse_float=_read_json_number,
+            parse_constant=lambda name: _Refused(f"{name} is not a number of JSON"),
+        )
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise GraphParseError(f"not one complete JSON object ({where}: {error.msg})") from None
+
+
+def _check_depth(text: str) -> None:
+    depth = 0
+    for match in _BRACKETS.finditer(text):
+        if match[0] in "[{":
+            depth += 1
+        elif match[0] in "]}":
+            depth -= 1
+        if depth > MAX_DEPTH:
+            raise GraphParseError(f"brackets nested deeper than {MAX_DEPTH}")
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise GraphParseError("the key is there twice", node=_usable_id(dict(pairs)), field=key)
+        found[key] = value
+    return found
+
+
+def _read_json_number(text: str) -> int | float | _Refused:
+    try:
+        return read_number(text)
+    except ValueError as error:
+        return _Refused(str(error))
+
+
+def _usable_id(item: dict[str, Any]) -> str | None:
+    node_id = item.get("id")
+    return node_id if isinstance(node_id, str) and node_id else None
+
+
+def _read_node(item: Any, position: str) -> Node:
+    """The node that ``item`` is. ``position`` names it in messages where it has no id of its own."""
+    if not isinstance(item, dict):
+        raise GraphParseError(f"expected an object, got {_kind(item)}", node=position)
+    name = _usable_id(item) or position
+    for key in item:
+        if key not in _KEYS:
+            raise GraphParseError(f"unknown key; a node has {', '.join(_KEYS)}", node=name, field=key)
+    for key in ("id", "op"):
+        if key not in item:
+            raise GraphParseError("missing", node=name, field=key)
+    node_id = _read_text(item["id"], name, "id")
+    if not node_id:
+        raise GraphParseError("an id cannot be empty", node=name, field="id")
+    distractor = item.get("distractor", False)
+    if not isinstance(distractor, bool):
+        _fail_type("true or false", distractor, name, "distractor")
+    return Node(
+        id=node_id,
+        op=_read_text(item["op"], name, "op"),
+        val=_read_value(item["val"], name) if "val" in item else None,
+        args=_read_args(item["args"], name) if "args" in item else None,
+        distractor=distractor,
+        label=_read_text(item.get("label", ""), name, "label"),
+    )
+
+
+def _read_value(value: Any, name: str) -> int | float:
+    # A bool is an int to Python.
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        _fail_type("a number", value, name, "val")
+    return value
+
+
+def _read_args(args: Any, name: str) -> tuple[str | int | float, ...]:
+    if not isinstance(args, list):
+        _fail_type("a list", args, name, "args")
+    return tuple(_read_arg(arg, name) for arg in args)
+
+
+def _read_arg(arg: Any, name: str) -> str | int | float:
+    if isinstance(arg, str):
+        return _read_text(arg, name, "args")
+    if isinstance(arg, bool) or not isinstance(arg, int | float):
+        _fail_type("node ids or numbers", arg, name, "args")
+    return arg
+
+
+def _read_text(value: Any, name: str, field: str) -> str:
+    if not isinstance(value, str):
+        _fail_type("a string", value, name, field)
+    # JSON's escapes can make half a surrogate pair, which no UTF-8 text can hold.
+    if any("\ud800" <= char <= "\udfff" for char in value):
+        raise GraphParseError("half of a surrogate pair is no character", node=name, field=field)
+    return value
+
+
+def _fail_type(expected: str, value: Any, name: str, field: str) -> NoReturn:
+    reason = value.reason if isinstance(value, _Refused) else f"expected {expected}, got {_kind(value)}"
+    raise GraphParseError(reason, node=name, field=field)
+
+
+def _kind(value: Any) -> str:
+    """What ``value`` is in the words of JSON, for a message."""
+    if isinstance(value, str):
+        return f"the string {quote(value)}"
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    if isinstance(value, dict):
+        return "an object"
+    return "a list" if isinstance(value, list) else "a number"

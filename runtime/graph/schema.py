@@ -1,0 +1,107 @@
+"""The data types of the graph language: what a model writes and what a run returns. All JSON encodable."""
+
+from __future__ import annotations
+
+import json
+from typing import Literal
+
+from msgspec import Struct
+
+FINAL_ID = "final_result"
+
+Number = int | float
+Ties = Literal["even", "away"]
+
+
+class Node(Struct, frozen=True):
+    """One node. ``const`` has ``val``; every other op has ``args``: ids of earlier nodes or literals."""
+
+    id: str
+    op: str
+    val: int | float | None = None
+    args: tuple[str | int | float, ...] | None = None
+    distractor: bool = False
+    label: str = ""
+
+    def to_json(self) -> str:
+        """The node on one line, keys in the order of the DAGGER prompt, without the key it does not have."""
+        fields: dict[str, object] = {"id": self.id, "op": self.op}
+        if self.val is not None:
+            fields["val"] = self.val
+        if self.args is not None:
+            fields["args"] = self.args
+        fields["distractor"] = self.distractor
+        fields["label"] = self.label
+        return json.dumps(fields, ensure_ascii=False, allow_nan=False)
+
+
+class Graph(Struct, frozen=True):
+    """A computational graph: nodes in topological order, the last one with the id ``final_result``."""
+
+    nodes: tuple[Node, ...]
+
+    @classmethod
+    def parse(cls, text: str | bytes) -> Graph:
+        """The graph that ``text`` is, read strictly and checked; bytes are UTF-8.
+
+        Raises GraphParseError (GraphStructureError among them) that names node, field and reason.
+        """
+        from .check import check_graph
+        from .parse import read_graph
+
+        graph = read_graph(text)
+        check_graph(graph)
+        return graph
+
+    def to_json(self, *, fenced: bool = False) -> str:
+        """The graph in the style of the DAGGER prompt: two-space list, a node a line.
+
+        ``fenced`` adds the prompt's fence, which closes right behind the last brace.
+        """
+        lines = ",\n".join(f"    {node.to_json()}" for node in self.nodes)
+        text = f'{{\n  "nodes": [\n{lines}\n  ]\n}}'
+        return f"```json\n{text}```" if fenced else text
+
+
+class GraphWarning(Struct, frozen=True):
+    """Something that a caller should know, not an error. ``code`` is stable, ``message`` is for people.
+
+    Codes: ``distractor_used``, ``unused_unmarked``, ``unused_failed``, ``inexact``, ``truncated``,
+    ``ratio_split``. Only the nodes off the answer's path can be ``unused_*``.
+    """
+
+    code: str
+    node: str
+    message: str
+
+
+class Step(Struct, frozen=True):
+    """One node of a run. ``value`` and ``text`` (ASCII digits) are None and empty where the node failed."""
+
+    id: str
+    op: str
+    label: str
+    expression: str
+    value: int | float | None
+    text: str
+
+
+class Result(Struct, frozen=True, kw_only=True):
+    """What a run returns.
+
+    ``answer`` is an int where it is integral. ``answer_text`` and ``answer_text_bn`` are the same number in
+    ASCII and Bengali digits; in exact mode they are exact (``1/3``), and ``answer`` is the nearest double.
+    ``values`` has every node (None: off the path and failed), ``order`` all ids, ``path`` the ids that the
+    answer depends on, in order, and ``distractors`` the ids that the graph marks as such.
+    """
+
+    answer: int | float
+    answer_text: str
+    answer_text_bn: str
+    exact: bool
+    values: dict[str, int | float | None]
+    order: tuple[str, ...]
+    path: tuple[str, ...]
+    distractors: tuple[str, ...]
+    warnings: tuple[GraphWarning, ...]
+    trace: tuple[Step, ...]

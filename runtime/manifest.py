@@ -1,0 +1,148 @@
+"""The manifest of a bundle: what ``manifest.json`` holds, and how it is read from an untrusted file.
+
+Numbers have upper bounds, so that a hostile manifest cannot make the runtime allocate without limit.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+FORMAT_VERSION = 1
+MAX_MANIFEST_BYTES = 1 << 20
+
+# Printable, since it is shown in terminals: a manifest must not send them escape sequences.
+Text = Annotated[str, Meta(min_length=1, max_length=1000, pattern=r"\A[^\x00-\x1f\x7f-\x9f]+\Z")]
+Sha256 = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+Bytes = Annotated[int, Meta(ge=0, le=1 << 44)]
+Count = Annotated[int, Meta(ge=1, le=1 << 24)]
+TokenId = Annotated[int, Meta(ge=0, lt=1 << 24)]
+PromptId = Literal["card", "paper", "question"]
+
+
+class FileEntry(Struct, frozen=True, forbid_unknown_fields=True):
+    """Size in bytes and sha256 (lower-case hex) of one file."""
+
+    size_bytes: Bytes
+    sha256: Sha256
+
+
+class Source(Struct, frozen=True, forbid_unknown_fields=True):
+    """The checkpoint: model id or folder name, revision where known, and every safetensors shard."""
+
+    name: Text
+    revision: Text | None
+    shards: dict[Text, FileEntry]
+
+
+class Architecture(Struct, frozen=True, forbid_unknown_fields=True):
+    """The model's numbers. ``context_length`` and ``sliding_window`` are in tokens.
+
+    ``global_layers`` are the indices of the layers that see the whole context; the others see the window.
+    """
+
+    model_type: Literal["gemma3_text"]
+    num_layers: Annotated[int, Meta(ge=1, le=1024)]
+    num_heads: Annotated[int, Meta(ge=1, le=1024)]
+    num_kv_heads: Annotated[int, Meta(ge=1, le=1024)]
+    head_dim: Annotated[int, Meta(ge=1, le=4096)]
+    hidden_size: Annotated[int, Meta(ge=1, le=1 << 17)]
+    vocab_size: Count
+    context_length: Count
+    sliding_window: Count
+    global_layers: tuple[Annotated[int, Meta(ge=0, lt=1024)], ...]
+
+
+class Precision(Struct, frozen=True, forbid_unknown_fields=True):
+    """The name of the precision (``fp32``) and, as data, what was done to the weights to get there."""
+
+    name: Text
+    recipe: dict[Text, Text | int | float | bool]
+
+
+class SpecialIds(Struct, frozen=True, forbid_unknown_fields=True):
+    """Token ids of the chat format. Decoding ends at any id of ``stop``."""
+
+    bos: TokenId
+    pad: TokenId
+    start_of_turn: TokenId
+    end_of_turn: TokenId
+    stop: Annotated[tuple[TokenId, ...], Meta(min_length=1, max_length=64)]
+
+
+class Parity(Struct, frozen=True, forbid_unknown_fields=True):
+    """What the export measured against the checkpoint in torch fp32.
+
+    The logits of ``positions`` tokens of one prompt were compared (differences are absolute);
+    ``greedy_tokens`` tokens were decoded greedily with and without a cache, and were the reference's.
+    """
+
+    reference: Text
+    positions: Count
+    max_logit_diff: float
+    mean_logit_diff: float
+    greedy_tokens: Count
+
+
+class Manifest(Struct, frozen=True, forbid_unknown_fields=True):
+    """All of ``manifest.json``. ``parity`` is None where the export was told not to measure it."""
+
+    format_version: int
+    name: Text
+    source: Source
+    architecture: Architecture
+    precision: Precision
+    files: dict[str, FileEntry]
+    prompt: PromptId
+    special_ids: SpecialIds
+    tools: dict[Text, Text]
+    parity: Parity | None
+    export_command: Text
+    created: Text
+
+    def encode(self) -> bytes:
+        """Indented UTF-8 JSON, the same bytes for the same manifest."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
+
+
+class _Version(Struct):
+    format_version: int
+
+
+def decode_manifest(data: bytes) -> Manifest:
+    """The manifest in ``data`` (UTF-8 JSON).
+
+    Raises:
+        ValueError: not JSON, nested too deeply, of another format version, or a field is missing, unknown, of
+            the wrong type or out of range. The message says which.
+    """
+    try:
+        version = msgspec.json.decode(data, type=_Version).format_version
+        if version != FORMAT_VERSION:
+            raise ValueError(f"format version {version}, but this dagger-edge reads version {FORMAT_VERSION}")
+        manifest = msgspec.json.decode(data, type=Manifest)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ValueError(str(error)) from None
+    _check_ids(manifest)
+    return manifest
+
+
+def _check_ids(manifest: Manifest) -> None:
+    """Every special id is a row of the logits, every global layer a layer."""
+    ids, shape = manifest.special_ids, manifest.architecture
+    for name, index in (
+        ("bos", ids.bos),
+        ("pad", ids.pad),
+        ("start_of_turn", ids.start_of_turn),
+        ("end_of_turn", ids.end_of_turn),
+        *(("stop", index) for index in ids.stop),
+    ):
+        if index >= shape.vocab_size:
+            raise ValueError(f"special id {name} is {index}, outside the vocabulary of {shape.vocab_size}")
+    for layer in shape.global_layers:
+        if layer >= shape.num_layers:
+            raise ValueError(f"global layer {layer} of {shape.num_layers} layers")

@@ -1,0 +1,106 @@
+"""The only module that imports onnxruntime: opens a decoder and runs steps of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import BundleError, ProviderError
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+Provider = Literal["cpu", "cuda"]
+PROVIDERS: dict[Provider, str] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+# Keys and values of every layer, in the graph's own order: each [batch, kv_heads, past, head_dim].
+Cache = Sequence[NDArray[np.float32]]
+
+_INPUT_IDS = "input_ids"
+_MASK = "attention_mask"
+_PAST = "past_key_values"
+_PRESENT = "present"
+
+
+class Session:
+    """A causal decoder with a KV cache, as optimum exports it.
+
+    Inputs ``input_ids`` and ``attention_mask`` int64, ``past_key_values.{i}.key/value``; outputs ``logits``
+    [batch, step, vocab] and ``present.{i}.key/value``.
+
+    Args:
+        model: path of the ONNX file; its weights lie beside it.
+        provider: ``cpu`` or ``cuda``. A provider that is not to be had is an error, never a silent CPU run.
+        threads: of one operator; None leaves it to onnxruntime (one per physical core).
+
+    Raises:
+        ProviderError: onnxruntime is missing, or does not give the provider.
+        BundleError: the model cannot be loaded, or is not such a decoder.
+    """
+
+    def __init__(self, model: Path, *, provider: Provider = "cpu", threads: int | None = None) -> None:
+        ort = _import_onnxruntime()
+        _check_available(ort, provider)
+        options = ort.SessionOptions()
+        options.log_severity_level = 3
+        if threads is not None:
+            options.intra_op_num_threads = threads
+        wanted = [PROVIDERS[provider]] if provider == "cpu" else [PROVIDERS[provider], PROVIDERS["cpu"]]
+        try:
+            self._session = ort.InferenceSession(str(model), options, providers=wanted)
+        except Exception as error:  # onnxruntime's errors have no common base of their own
+            raise BundleError(f"{model}: onnxruntime cannot load it ({_first_line(error)}); export it again") from None
+        got = self._session.get_providers()
+        if PROVIDERS[provider] not in got:
+            raise ProviderError(f"asked onnxruntime for {PROVIDERS[provider]}, it gave {', '.join(got)}")
+        self._past = [value for value in self._session.get_inputs() if value.name.startswith(_PAST)]
+        self._outputs = ["logits", *(past.name.replace(_PAST, _PRESENT, 1) for past in self._past)]
+        self._check_interface(model)
+
+    def empty_cache(self, batch: int = 1) -> Cache:
+        """The cache before the first token: ``past`` is 0."""
+        return [np.zeros((batch, past.shape[1], 0, past.shape[3]), np.float32) for past in self._past]
+
+    def step(self, ids: NDArray[np.int64], cache: Cache) -> tuple[NDArray[np.float32], Cache]:
+        """Feeds ``ids`` [batch, step] after ``cache``; returns logits [batch, step, vocab] and the longer cache."""
+        batch, length = ids.shape
+        total = cache[0].shape[2] + length
+        feed: dict[str, NDArray[np.generic]] = {_INPUT_IDS: ids, _MASK: np.ones((batch, total), np.int64)}
+        feed |= {past.name: array for past, array in zip(self._past, cache, strict=True)}
+        logits, *present = self._session.run(self._outputs, feed)
+        return logits, present
+
+    def _check_interface(self, model: Path) -> None:
+        inputs = {value.name for value in self._session.get_inputs()}
+        outputs = {value.name for value in self._session.get_outputs()}
+        missing = sorted(({_INPUT_IDS, _MASK} - inputs) | (set(self._outputs) - outputs))
+        fixed = all(isinstance(past.shape[axis], int) for past in self._past for axis in (1, 3))
+        if missing or not self._past or not fixed:
+            raise BundleError(f"{model}: not a decoder with a KV cache (missing {', '.join(missing) or _PAST})")
+
+
+def _import_onnxruntime() -> onnxruntime:
+    try:
+        import onnxruntime
+    except ImportError:
+        raise ProviderError(
+            "onnxruntime is not installed: pip install 'dagger-edge[cpu]', or 'dagger-edge[cuda]' for an NVIDIA GPU"
+        ) from None
+    return onnxruntime
+
+
+def _check_available(ort: onnxruntime, provider: Provider) -> None:
+    available = ort.get_available_providers()
+    if PROVIDERS[provider] not in available:
+        raise ProviderError(
+            f"this onnxruntime has no {PROVIDERS[provider]} (it has {', '.join(available)}): "
+            f"pip uninstall onnxruntime, then pip install 'dagger-edge[{provider}]'"
+        )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:300]

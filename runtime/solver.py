@@ -1,0 +1,196 @@
+"""From a question to its solution: prompt, decode, parse, execute."""
+
+from __future__ import annotations
+
+import time
+from importlib import resources
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from msgspec import Struct
+
+from .bundle import Bundle
+from .decode import Stop, decode_greedy
+from .errors import BundleError, DaggerEdgeError
+from .graph import Graph, GraphError, Node, Result, execute
+from .graph.schema import GraphWarning
+from .prompt import Prompt
+from .session import Provider, Session
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+# As the model card's quickstart.
+MAX_NEW_TOKENS = 1024
+_STOPPED: dict[Stop, str] = {
+    "stop": "",
+    "max_new_tokens": ", cut off at the limit of new tokens",
+    "context": ", cut off at the end of the model's context",
+}
+
+
+class Timings(Struct, frozen=True):
+    """Where one answer's time went, in seconds, and its tokens.
+
+    ``ttft_s`` is the time to the first token (tokenising and prefill), ``decode_s`` the rest of the decoding.
+    """
+
+    ttft_s: float
+    decode_s: float
+    prompt_tokens: int
+    new_tokens: int
+
+
+class Solution(Struct, frozen=True, kw_only=True):
+    """An answered question. ``answer`` and the warnings are those of ``result``; ``text`` is the model's output."""
+
+    question: str
+    answer: int | float
+    graph: Graph
+    result: Result
+    text: str
+    timings: Timings
+
+    @property
+    def distractors(self) -> tuple[Node, ...]:
+        """The nodes that the model marked as not needed."""
+        return tuple(node for node in self.graph.nodes if node.distractor)
+
+    @property
+    def warnings(self) -> tuple[GraphWarning, ...]:
+        """What a caller should know about the graph and its run."""
+        return self.result.warnings
+
+
+class NoAnswerError(DaggerEdgeError):
+    """The model wrote something that is no graph, or a graph that cannot be executed (exit code 1).
+
+    Attributes:
+        text: the model's output.
+        timings: as of a solution.
+    """
+
+    def __init__(self, message: str, text: str, timings: Timings) -> None:
+        super().__init__(message)
+        self.text = text
+        self.timings = timings
+
+
+class Solver:
+    """Answers questions with one bundle.
+
+        with Solver.open("bundle/") as solver:
+            solution = solver.solve("রহিমের কাছে ৫টি আম আছে। ...")
+
+    Not safe for concurrent use: one solver a thread.
+    """
+
+    def __init__(self, bundle: Bundle, session: Session, tokenizer: Tokenizer) -> None:
+        self.bundle = bundle
+        self._session: Session | None = session
+        self._tokenizer = tokenizer
+        self._prompt = Prompt(tokenizer, bundle.prompt_template)
+
+    @classmethod
+    def open(
+        cls, bundle: str | Path, *, provider: Provider = "cpu", threads: int | None = None, verify: bool = True
+    ) -> Self:
+        """Opens the bundle in the folder ``bundle``.
+
+        Args:
+            bundle: a folder that `dagger-edge export` made.
+            provider: ``cpu`` or ``cuda``.
+            threads: of one operator; None leaves it to onnxruntime.
+            verify: compare every file's sha256 with the manifest's.
+
+        Raises:
+            BundleError: the bundle is missing, altered, or cannot be loaded.
+            ProviderError: onnxruntime or the provider is not to be had.
+        """
+        opened = Bundle.open(bundle, verify=verify)
+        tokenizer = _load_tokenizer(opened.tokenizer_path)
+        session = Session(opened.model_path, provider=provider, threads=threads)
+        return cls(opened, session, tokenizer)
+
+    def solve(self, question: str, *, max_new_tokens: int = MAX_NEW_TOKENS) -> Solution:
+        """The answer to ``question``, decoded greedily.
+
+        Raises:
+            UsageError: the question is empty or too long.
+            NoAnswerError: the model's output is not one well-formed graph, or its execution failed.
+            ModelError: the model returned logits that are not finite.
+        """
+        text, stop, timings = self._generate(question, max_new_tokens)
+        try:
+            graph = Graph.parse(text)
+            result = execute(graph)
+        except GraphError as error:
+            raise NoAnswerError(f"the model gave no usable graph{_STOPPED[stop]}: {error}", text, timings) from error
+        return Solution(
+            question=question.strip(), answer=result.answer, graph=graph, result=result, text=text, timings=timings
+        )
+
+    def close(self) -> None:
+        """Lets the model go. A closed solver answers nothing more."""
+        self._session = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _generate(self, question: str, max_new_tokens: int) -> tuple[str, Stop, Timings]:
+        if self._session is None:
+            raise ValueError("this solver is closed")
+        manifest = self.bundle.manifest
+        started = time.perf_counter()
+        prompt = self._prompt.encode(question)
+        decode = decode_greedy(
+            self._session,
+            prompt,
+            stop_ids=manifest.special_ids.stop,
+            max_new_tokens=max_new_tokens,
+            context=manifest.architecture.context_length,
+        )
+        ids: list[int] = []
+        first = started
+        while True:
+            try:
+                ids.append(next(decode))
+            except StopIteration as end:
+                stop: Stop = end.value
+                break
+            if len(ids) == 1:
+                first = time.perf_counter()
+        timings = Timings(
+            ttft_s=first - started,
+            decode_s=time.perf_counter() - first,
+            prompt_tokens=len(prompt),
+            new_tokens=len(ids),
+        )
+        return self._tokenizer.decode(ids, skip_special_tokens=True), stop, timings
+
+
+def demo(*, provider: Provider = "cpu", threads: int | None = None) -> Solver:
+    """A solver over the small model that ships inside the package. It shows the pipeline; it is no DAGGER model."""
+    return Solver.open(demo_bundle(), provider=provider, threads=threads)
+
+
+def demo_bundle() -> Path:
+    """The folder of the bundle inside the package."""
+    return Path(str(resources.files("dagger_edge"))) / "bundles" / "demo"
+
+
+def _load_tokenizer(path: Path) -> Tokenizer:
+    # tokenizers brings huggingface-hub along; it is never imported.
+    from tokenizers import Tokenizer
+
+    try:
+        tokenizer: Tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises bare Exception
+        raise BundleError(f"{path}: not a usable tokenizer ({error}); export the bundle again") from None
+    return tokenizer

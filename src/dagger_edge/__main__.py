@@ -1,0 +1,5 @@
+"""``python -m dagger_edge`` is ``dagger-edge``."""
+
+from .cli.main import main
+
+main()
