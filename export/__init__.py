@@ -1,1 +1,1 @@
-"""The export: a checkpoint becomes a bundle. Needs the ``export`` extra (torch, transformers, optimum-onnx)."""
+"""The export: a checkpoint becomes a bundle. Needs the ``export`` extra (torch, optimum-onnx)."""

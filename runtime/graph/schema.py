@@ -56,11 +56,11 @@ class Graph(Struct, frozen=True):
     def to_json(self, *, fenced: bool = False) -> str:
         """The graph in the style of the DAGGER prompt: two-space list, a node a line.
 
-        ``fenced`` adds the prompt's fence, which closes right behind the last brace.
+        ``fenced`` adds the fence, closed on a line of its own as in the text that DAGGER was trained on.
         """
         lines = ",\n".join(f"    {node.to_json()}" for node in self.nodes)
         text = f'{{\n  "nodes": [\n{lines}\n  ]\n}}'
-        return f"```json\n{text}```" if fenced else text
+        return f"```json\n{text}\n```" if fenced else text
 
 
 class GraphWarning(Struct, frozen=True):

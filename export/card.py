@@ -1,0 +1,55 @@
+"""``MODEL_CARD.md``: the checkpoint's own card, followed by what the export knows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..runtime.manifest import Manifest, Parity
+
+CARD_FILE = "MODEL_CARD.md"
+_SOURCE_CARDS = (CARD_FILE, "README.md")
+_LICENCE = """\
+The weights are a derivative of the checkpoint named above and stay under its licence; derivatives of Google's
+Gemma are subject to the [Gemma Terms of Use](https://ai.google.dev/gemma/terms), which ask to pass these
+terms on. The licence of dagger-edge covers its code only.
+"""
+
+
+def write_card(checkpoint: Path, folder: Path, manifest: Manifest) -> None:
+    """Writes the card into ``folder``.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    own = next((checkpoint / name for name in _SOURCE_CARDS if (checkpoint / name).is_file()), None)
+    parts = [own.read_text(encoding="utf-8", errors="replace").rstrip() + "\n\n---\n"] if own else []
+    parts.append(_export_section(manifest))
+    (folder / CARD_FILE).write_text("\n".join(parts), encoding="utf-8")
+
+
+def _export_section(manifest: Manifest) -> str:
+    source, shape = manifest.source, manifest.architecture
+    revision = f", revision `{source.revision}`" if source.revision else ""
+    return f"""\
+# {manifest.name}: ONNX bundle for dagger-edge
+
+- Source: `{source.name}`{revision} ({len(source.shards)} safetensors files, digests in `manifest.json`)
+- Model: Gemma 3, {shape.num_layers} layers, {shape.vocab_size} ids, {shape.context_length} tokens of context
+- Precision: {manifest.precision.name}
+- Prompt: the `{manifest.prompt}` template, in `prompt.txt`
+- Parity: {_parity_line(manifest.parity)}
+- Made by: `{manifest.export_command}`, {manifest.created}
+
+## Licence
+
+{_LICENCE}"""
+
+
+def _parity_line(parity: Parity | None) -> str:
+    if parity is None:
+        return "not measured"
+    return (
+        f"against {parity.reference}, logits of {parity.positions} positions differ by at most"
+        f" {parity.max_logit_diff:.2g} (mean {parity.mean_logit_diff:.2g}); {parity.greedy_tokens} greedily"
+        " decoded tokens are equal, with and without a cache"
+    )

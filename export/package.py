@@ -1,0 +1,115 @@
+"""Writing a bundle: all of it appears under its name, or nothing does."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import shutil
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from ..runtime.bundle import MANIFEST_FILE, Bundle
+from ..runtime.errors import BundleError, UsageError
+from ..runtime.files import sha256_of
+from ..runtime.manifest import FileEntry, Manifest
+
+_DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+class BundleWriter:
+    """A context in which a bundle is written to a hidden folder beside its target; `seal` gives it its name.
+
+    Leaving the context without `seal`, for whatever reason, removes the hidden folder. A killed process can
+    leave ``.NAME.tmp-…`` behind, which is no bundle and may be deleted.
+
+    Args:
+        target: the folder to make. It must not exist; its parent must.
+
+    Raises:
+        UsageError: the target exists, or its parent does not. Raised before anything is done.
+        BundleError: the folder cannot be made, or (on leaving) the disk was full.
+    """
+
+    def __init__(self, target: Path) -> None:
+        # The name may end in a slash or be "..": only the absolute path has a parent to write into.
+        self.target = Path(os.path.abspath(target))  # noqa: PTH100 (resolve() would follow a link at the target)
+        self.folder = self.target.with_name(f".{self.target.name}.tmp-{secrets.token_hex(6)}")
+        self._refuse_existing()
+        if not self.target.name.isprintable():
+            raise UsageError(f"output {self.target.name!r} holds control characters; choose another name")
+        if not self.target.parent.is_dir():
+            raise UsageError(f"output {target}: its parent folder does not exist; create it first")
+
+    def __enter__(self) -> Self:
+        try:
+            self.folder.mkdir()
+        except OSError as error:
+            raise BundleError(
+                f"bundle {self.target}: its parent folder cannot be written ({error.strerror});"
+                " choose another place"
+            ) from error
+        return self
+
+    def require_space(self, size_bytes: int) -> None:
+        """Refuses to start where fewer than ``size_bytes`` are free.
+
+        Raises:
+            BundleError: the disk is too small.
+        """
+        free = shutil.disk_usage(self.folder).free
+        if free < size_bytes:
+            raise BundleError(
+                f"bundle {self.target}: {size_bytes / 1e9:.1f} GB are needed while exporting,"
+                f" {free / 1e9:.1f} GB are free; free space or choose another disk"
+            )
+
+    def seal(self, draft: Manifest) -> Bundle:
+        """Adds the manifest, makes everything durable and renames the folder to its target.
+
+        Args:
+            draft: the manifest; its ``files`` are replaced by what lies in the folder.
+
+        Raises:
+            UsageError: the target has come to exist meanwhile.
+            BundleError: the folder's contents are no valid bundle.
+        """
+        paths = sorted(self.folder.iterdir())
+        for path in paths:
+            _sync(path)
+        files = {path.name: FileEntry(path.stat().st_size, sha256_of(path)) for path in paths}
+        manifest_path = self.folder / MANIFEST_FILE
+        manifest_path.write_bytes(msgspec.structs.replace(draft, files=files).encode())
+        Bundle.open(self.folder, verify=False)
+        _sync(manifest_path)
+        _sync(self.folder)
+        self._refuse_existing()
+        self.folder.rename(self.target)
+        _sync(self.target.parent)
+        return Bundle.open(self.target, verify=False)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+        if isinstance(error, OSError) and error.errno in _DISK_FULL:
+            raise BundleError(
+                f"bundle {self.target}: not written, the disk is full or a file size limit was reached"
+                f" ({error.strerror}); free space or choose another disk"
+            ) from error
+
+    def _refuse_existing(self) -> None:
+        if os.path.lexists(self.target):
+            raise UsageError(f"output {self.target} exists already; remove it or choose another name")
+
+
+def _sync(path: Path) -> None:
+    """Waits until the file or folder at ``path`` is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,135 @@
+"""The export from end to end: checkpoint, trace, shared head, storage, parity, seal."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from .. import __version__
+from ..runtime.bundle import PROMPT_FILE, TOKENIZER_FILE, Bundle, template_text
+from ..runtime.errors import UsageError
+from ..runtime.manifest import FORMAT_VERSION, Manifest, Precision, PromptId
+from .card import write_card
+from .checkpoint import CONFIG_FILE, GENERATION_FILE, Checkpoint
+from .head import share_embedding
+from .package import BundleWriter
+from .storage import save_model
+from .trace import load_model, trace
+from .verify import measure_parity
+
+_TOOLS = (
+    "torch",
+    "transformers",
+    "optimum",
+    "optimum-onnx",
+    "onnx",
+    "onnxruntime",
+    "tokenizers",
+    "safetensors",
+)
+# The trace holds the tied head twice and is stored beside the final weights for a while.
+_SPACE_FACTOR = 2.8
+_FP32_BYTES = 4
+
+
+def export_checkpoint(
+    checkpoint: Path,
+    bundle: Path,
+    *,
+    prompt: PromptId = "card",
+    name: str | None = None,
+    verify: bool = True,
+    progress: Callable[[str], None] = lambda _line: None,
+) -> Bundle:
+    """Exports a ``Gemma3ForCausalLM`` checkpoint in fp32 as a new bundle, on the CPU.
+
+    Args:
+        checkpoint: a folder in Hugging Face's layout with safetensors and ``tokenizer.json``.
+        bundle: the folder to make; it appears when it is complete, or not at all.
+        prompt: the prompt template: ``card``, ``paper`` or ``question``.
+        name: the bundle's name in its manifest; by default the source's.
+        verify: measure the graph against torch, and fail where it differs.
+        progress: called with a line of text before each step.
+
+    Raises:
+        UsageError: the checkpoint cannot be exported, or the output exists. Nothing was written.
+        BundleError: the graph is not the checkpoint's model, or the disk is full. Nothing was left behind.
+    """
+    if name is not None and not (name.isprintable() and 0 < len(name) <= 100):
+        raise UsageError(f"the bundle's name {name[:100]!r} must have 1 to 100 printable characters")
+    created = _now()
+    with BundleWriter(bundle) as writer:
+        progress(f"reading {checkpoint}")
+        opened = Checkpoint.open(checkpoint)
+        source = opened.source()
+        model = load_model(checkpoint)
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+        writer.require_space(int(parameters * _FP32_BYTES * _SPACE_FACTOR))
+
+        progress(f"tracing {parameters / 1e6:,.1f} million parameters")
+        graph = trace(model, writer.folder)
+        shared = share_embedding(graph)
+
+        progress("writing weights")
+        save_model(graph, writer.folder)
+        del graph
+        _copy_small_files(checkpoint, writer.folder)
+        template = template_text(prompt)
+        (writer.folder / PROMPT_FILE).write_text(template, encoding="utf-8")
+
+        parity = None
+        if verify:
+            progress("comparing with torch")
+            parity = measure_parity(model, writer.folder, opened.architecture, template)
+        manifest = Manifest(
+            format_version=FORMAT_VERSION,
+            name=name or source.name,
+            source=source,
+            architecture=opened.architecture,
+            precision=Precision("fp32", {"weights": "float32", "head": "shared" if shared else "untied"}),
+            files={},
+            prompt=prompt,
+            special_ids=opened.special_ids,
+            tools={"dagger-edge": __version__, **{tool: version(tool) for tool in _TOOLS}},
+            parity=parity,
+            export_command=_command(checkpoint, bundle, prompt, name, verify),
+            created=created,
+        )
+        write_card(checkpoint, writer.folder, manifest)
+        progress("sealing")
+        return writer.seal(manifest)
+
+
+def _command(checkpoint: Path, bundle: Path, prompt: PromptId, name: str | None, verify: bool) -> str:
+    """The command line that repeats the export, without the machine's folders."""
+    folders = [checkpoint.absolute().name, bundle.absolute().name]
+    arguments = ["dagger-edge", "export", *folders, "--prompt", prompt]
+    if name is not None:
+        arguments += ["--name", name]
+    if not verify:
+        arguments.append("--no-verify")
+    return shlex.join(arguments)
+
+
+def _copy_small_files(checkpoint: Path, folder: Path) -> None:
+    for name in (CONFIG_FILE, GENERATION_FILE, TOKENIZER_FILE):
+        if (checkpoint / name).exists():
+            shutil.copyfile(checkpoint / name, folder / name)
+
+
+def _now() -> str:
+    """UTC in ISO 8601; of ``SOURCE_DATE_EPOCH`` where that is set, so that builds can be repeated."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    if epoch is None:
+        return datetime.now(UTC).isoformat(timespec="seconds")
+    try:
+        return datetime.fromtimestamp(int(epoch), UTC).isoformat(timespec="seconds")
+    except (ValueError, OverflowError, OSError):
+        raise UsageError(
+            f"SOURCE_DATE_EPOCH is {epoch!r}; set it to a number of seconds since 1970"
+        ) from None
