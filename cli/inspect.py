@@ -13,9 +13,7 @@ from ..runtime.manifest import Manifest, Parity
 
 @click.command("inspect")
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.option(
-    "--json", "as_json", is_flag=True, help="Print one JSON document: path, size, and the manifest."
-)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document: path, size, and the manifest.")
 def command(bundle: Path, as_json: bool) -> None:
     """Show what BUNDLE is: model, files, parity; after reading every file and comparing its sha256.
 

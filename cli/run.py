@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-from typing import BinaryIO, cast
+from typing import cast
 
 import click
 import msgspec
 
-from ..runtime.errors import UsageError
 from ..runtime.graph import Graph, execute
 from ..runtime.graph.parse import MAX_TEXT_BYTES
 from ..runtime.graph.schema import Ties
+from .inputs import read_text
 from .text import render_result
 
 
@@ -34,29 +32,8 @@ def command(path: str, *, as_json: bool, exact: bool, ties: str, trace: bool) ->
     The text is one JSON graph, in a ```json fence or not. Exit code 1: it is no well-formed graph, or it has
     no answer.
     """
-    graph = Graph.parse(_read_graph_text(path))
+    graph = Graph.parse(read_text(path, MAX_TEXT_BYTES))
     result = execute(graph, exact=exact, ties=cast("Ties", ties))
     for warning in result.warnings:
         click.echo(f"warning: {warning.message}", err=True)
     click.echo(msgspec.json.encode(result).decode() if as_json else render_result(graph, result, trace=trace))
-
-
-def _read_graph_text(path: str) -> str:
-    if path == "-":
-        return _read_text(sys.stdin.buffer, "standard input")
-    name = click.format_filename(path)
-    try:
-        with Path(path).open("rb") as file:
-            return _read_text(file, name)
-    except OSError as error:
-        raise UsageError(f"{name}: {error.strerror}") from None
-
-
-def _read_text(file: BinaryIO, name: str) -> str:
-    data = file.read(MAX_TEXT_BYTES + 1)
-    if len(data) > MAX_TEXT_BYTES:
-        raise UsageError(f"{name}: more than {MAX_TEXT_BYTES:,} bytes: no graph is that long")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{name}: not UTF-8 text (byte {error.start}): save it as UTF-8") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -11,6 +10,7 @@ import msgspec
 
 from ..runtime.errors import UsageError
 from ..runtime.prompt import MAX_QUESTION_CHARS
+from .inputs import read_text
 from .text import render_result
 
 if TYPE_CHECKING:
@@ -23,12 +23,16 @@ _MAX_INPUT_BYTES = MAX_QUESTION_CHARS * 4
 
 @click.command()
 @click.argument("question", required=False)
-@click.option("--file", "path", type=click.Path(path_type=Path), help="Read the question from a UTF-8 text file.")
+@click.option("--file", "path", type=click.Path(), help="Read the question from a UTF-8 text file.")
 @click.option("--bundle", type=click.Path(path_type=Path), help="Bundle to use.  [default: the demo in the package]")
 @click.option("--provider", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of one operator.  [default: one per core]")
 @click.option(
-    "--max-new-tokens", type=click.IntRange(1, 8192), default=1024, show_default=True, help="Limit of the output."
+    "--max-new-tokens",
+    type=click.IntRange(1, 8192),
+    default=1024,
+    show_default=True,
+    help="Limit of the output.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.option("--graph", "graph_only", is_flag=True, help="Print the graph alone, as `dagger-edge run` reads it.")
@@ -36,7 +40,7 @@ _MAX_INPUT_BYTES = MAX_QUESTION_CHARS * 4
 @click.option("--verify/--no-verify", default=True, help="Compare the bundle's files with its manifest.")
 def command(
     question: str | None,
-    path: Path | None,
+    path: str | None,
     bundle: Path | None,
     provider: str,
     threads: int | None,
@@ -77,25 +81,11 @@ def _render(solution: Solution, *, as_json: bool, graph_only: bool, trace: bool)
     return render_result(solution.graph, solution.result, trace=trace)
 
 
-def _read_question(question: str | None, path: Path | None) -> str:
-    if (question is None) == (path is None):
-        raise UsageError("give one question: as an argument, with --file, or `-` for standard input")
+def _read_question(question: str | None, path: str | None) -> str:
+    if question is not None and path is not None:
+        raise UsageError("give one question: as an argument or with --file, not both")
     if path is not None:
-        try:
-            with path.open("rb") as file:
-                return _decode(file.read(_MAX_INPUT_BYTES + 1), str(path))
-        except OSError as error:
-            raise UsageError(f"{path}: {error.strerror}") from None
-    if question == "-":
-        return _decode(sys.stdin.buffer.read(_MAX_INPUT_BYTES + 1), "standard input")
-    assert question is not None
-    return question
-
-
-def _decode(data: bytes, where: str) -> str:
-    if len(data) > _MAX_INPUT_BYTES:
-        raise UsageError(f"{where}: more than {_MAX_INPUT_BYTES:,} bytes: a question has at most {MAX_QUESTION_CHARS:,} characters")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{where}: not UTF-8 text (byte {error.start}): save it as UTF-8") from None
+        return read_text(path, _MAX_INPUT_BYTES)
+    if question is None:
+        raise UsageError("give one question: as an argument, with --file, or `-` for standard input")
+    return read_text("-", _MAX_INPUT_BYTES) if question == "-" else question

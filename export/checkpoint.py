@@ -55,9 +55,7 @@ class Checkpoint:
                 short or inconsistent; the message names the file.
         """
         if not path.is_dir():
-            raise UsageError(
-                f"checkpoint {path}: there is no such folder; give a folder that holds {CONFIG_FILE}"
-            )
+            raise UsageError(f"checkpoint {path}: there is no such folder; give a folder that holds {CONFIG_FILE}")
         config = _read_json(path, CONFIG_FILE)
         _check_kind(path, config)
         shards = _find_shards(path)
@@ -106,18 +104,12 @@ def _check_kind(path: Path, config: Mapping[str, Any]) -> None:
         raise _bad(path, "Gemma3ForConditionalGeneration (with a vision tower) cannot be exported yet")
     if kind != "gemma3_text" or classes != ["Gemma3ForCausalLM"]:
         found = f"{classes} of type {kind!r}"
-        raise _bad(
-            path, f"{CONFIG_FILE} describes {found}; only Gemma3ForCausalLM (gemma3_text) can be exported"
-        )
+        raise _bad(path, f"{CONFIG_FILE} describes {found}; only Gemma3ForCausalLM (gemma3_text) can be exported")
     for key in ("quantization_config", "attn_logit_softcapping", "final_logit_softcapping"):
         if config.get(key) is not None:
-            raise _bad(
-                path, f"{CONFIG_FILE} sets {key}; give the plain Gemma 3 checkpoint that was not changed so"
-            )
+            raise _bad(path, f"{CONFIG_FILE} sets {key}; give the plain Gemma 3 checkpoint that was not changed so")
     if config.get("use_bidirectional_attention"):
-        raise _bad(
-            path, f"{CONFIG_FILE} sets use_bidirectional_attention: it is an embedding model, not a decoder"
-        )
+        raise _bad(path, f"{CONFIG_FILE} sets use_bidirectional_attention: it is an embedding model, not a decoder")
 
 
 def _model_config(path: Path, config: Mapping[str, Any]) -> Any:
@@ -170,9 +162,7 @@ def _find_shards(path: Path) -> tuple[Path, ...]:
     names = sorted({str(name) for name in weight_map.values()})
     for name in names:
         if not is_plain_name(name) or not name.endswith(".safetensors"):
-            raise _bad(
-                path, f"{INDEX_FILE} names {name[:100]!r}, which is not a safetensors file in the folder"
-            )
+            raise _bad(path, f"{INDEX_FILE} names {name[:100]!r}, which is not a safetensors file in the folder")
         if not (path / name).is_file():
             raise _bad(path, f"{name} is missing; download the checkpoint again")
     return tuple(path / name for name in names)
@@ -194,9 +184,7 @@ def _check_tensors(path: Path, shards: tuple[Path, ...], expected: Mapping[str, 
                 raise _bad(path, f"{shard.name} holds {name}, which {CONFIG_FILE} does not describe")
             if shape != expected[name]:
                 wanted = list(expected[name])
-                raise _bad(
-                    path, f"{shard.name}: {name} has shape {list(shape)}, {CONFIG_FILE} asks for {wanted}"
-                )
+                raise _bad(path, f"{shard.name}: {name} has shape {list(shape)}, {CONFIG_FILE} asks for {wanted}")
             if dtype not in _FLOAT_TYPES:
                 raise _bad(path, f"{shard.name}: {name} is {dtype}; only F32, F16 and BF16 can be exported")
         missing -= set(found)

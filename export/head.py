@@ -27,16 +27,12 @@ def share_embedding(model: onnx.ModelProto) -> bool:
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
     heads = [node for node in model.graph.node if "logits" in node.output and node.op_type == "MatMul"]
     if EMBEDDING not in weights or len(heads) != 1 or heads[0].input[1] not in weights:
-        raise BundleError(
-            "the traced graph has no embedding or no output head: this exporter's version is unknown"
-        )
+        raise BundleError("the traced graph has no embedding or no output head: this exporter's version is unknown")
     matmul = heads[0]
     copy = weights[matmul.input[1]]
     if not _is_transpose(weights[EMBEDDING], copy):
         return False
-    transpose = helper.make_node(
-        "Transpose", [EMBEDDING], ["lm_head.weight"], name="/lm_head/Transpose", perm=[1, 0]
-    )
+    transpose = helper.make_node("Transpose", [EMBEDDING], ["lm_head.weight"], name="/lm_head/Transpose", perm=[1, 0])
     matmul.input[1] = "lm_head.weight"
     nodes = list(model.graph.node)
     model.graph.node.insert(nodes.index(matmul), transpose)

@@ -49,8 +49,7 @@ class BundleWriter:
             self.folder.mkdir()
         except OSError as error:
             raise BundleError(
-                f"bundle {self.target}: its parent folder cannot be written ({error.strerror});"
-                " choose another place"
+                f"bundle {self.target}: its parent folder cannot be written ({error.strerror}); choose another place"
             ) from error
         return self
 

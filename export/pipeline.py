@@ -130,6 +130,4 @@ def _now() -> str:
     try:
         return datetime.fromtimestamp(int(epoch), UTC).isoformat(timespec="seconds")
     except (ValueError, OverflowError, OSError):
-        raise UsageError(
-            f"SOURCE_DATE_EPOCH is {epoch!r}; set it to a number of seconds since 1970"
-        ) from None
+        raise UsageError(f"SOURCE_DATE_EPOCH is {epoch!r}; set it to a number of seconds since 1970") from None

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
@@ -21,6 +20,7 @@ from tokenizers import Tokenizer
 from ..runtime.bundle import MODEL_FILE, PLACEHOLDER, TOKENIZER_FILE
 from ..runtime.errors import BundleError
 from ..runtime.manifest import Architecture, Parity
+from ..runtime.session import Cache, Session
 
 # Measured on Gemma 3 270M: 4e-4. A wrong graph is off by whole units.
 MAX_LOGIT_DIFF = 1e-2
@@ -35,43 +35,10 @@ _QUESTIONS = (
 )
 
 
-class OnnxModel:
-    """The exported graph, run the plain way: past and present are copied at each call.
-
-    Args:
-        folder: holds ``model.onnx`` and its weights.
-        shape: layers, KV heads and head size of the model.
-    """
-
-    def __init__(self, folder: Path, shape: Architecture) -> None:
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(
-            str(folder / MODEL_FILE), options, providers=["CPUExecutionProvider"]
-        )
-        self._pasts = [
-            f"past_key_values.{layer}.{kind}"
-            for layer in range(shape.num_layers)
-            for kind in ("key", "value")
-        ]
-        self._empty = np.zeros((1, shape.num_kv_heads, 0, shape.head_dim), np.float32)
-
-    def start(self) -> list[NDArray[np.float32]]:
-        """An empty cache: for each layer key and value, float32 [1, kv_heads, 0, head_dim]."""
-        return [self._empty] * len(self._pasts)
-
-    def step(
-        self, ids: Sequence[int], cache: list[NDArray[np.float32]]
-    ) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
-        """Logits float32 [len(ids), vocab] of ``ids`` after what ``cache`` holds, and the longer cache."""
-        total = cache[0].shape[2] + len(ids)
-        feeds = {
-            "input_ids": np.array([ids], np.int64),
-            "attention_mask": np.ones((1, total), np.int64),
-            **dict(zip(self._pasts, cache, strict=True)),
-        }
-        logits, *present = self._session.run(None, feeds)
-        return logits[0], present
+def read(session: Session, ids: Sequence[int], cache: Cache) -> tuple[NDArray[np.float32], Cache]:
+    """Logits float32 [len(ids), vocab] of ``ids`` after what ``cache`` holds, and the longer cache."""
+    logits, longer = session.step(np.array([ids], np.int64), cache)
+    return logits[0], longer
 
 
 def measure_parity(model: Any, folder: Path, shape: Architecture, template: str) -> Parity:
@@ -86,7 +53,7 @@ def measure_parity(model: Any, folder: Path, shape: Architecture, template: str)
     Raises:
         BundleError: a logit differs by more than `MAX_LOGIT_DIFF`, or a greedily decoded token differs.
     """
-    exported = OnnxModel(folder, shape)
+    exported = Session(folder / MODEL_FILE)
     tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
     longest = _long_prompt(tokenizer, template, shape)
     worst, mean = logit_difference(model, exported, longest, shape.sliding_window)
@@ -99,8 +66,7 @@ def measure_parity(model: Any, folder: Path, shape: Architecture, template: str)
         prompt = tokenizer.encode(question).ids[: shape.context_length - GREEDY_TOKENS]
         if not greedy_agrees(model, exported, prompt, GREEDY_TOKENS):
             raise BundleError(
-                "the exported graph is wrong: it decodes other tokens than the checkpoint;"
-                " no bundle was written"
+                "the exported graph is wrong: it decodes other tokens than the checkpoint; no bundle was written"
             )
     return Parity(
         reference=f"torch {torch.__version__} fp32",
@@ -111,7 +77,7 @@ def measure_parity(model: Any, folder: Path, shape: Architecture, template: str)
     )
 
 
-def logit_difference(model: Any, exported: OnnxModel, ids: list[int], window: int) -> tuple[float, float]:
+def logit_difference(model: Any, exported: Session, ids: list[int], window: int) -> tuple[float, float]:
     """The largest and the mean absolute difference of all logits of ``ids``, read in chunks over a cache.
 
     ``window`` is the sliding window in tokens: chunks end just before, at and just after it. The largest is
@@ -120,10 +86,10 @@ def logit_difference(model: Any, exported: OnnxModel, ids: list[int], window: in
     with torch.no_grad():
         hidden = model.model(torch.tensor([ids]), use_cache=False).last_hidden_state[0]
     worst, total, count = np.float32(0), 0.0, 0
-    cache = exported.start()
+    cache = exported.empty_cache()
     for start, end in _chunks(len(ids), window):
         # Logits chunk by chunk: at Gemma's vocabulary, all of them at once are gigabytes.
-        logits, cache = exported.step(ids[start:end], cache)
+        logits, cache = read(exported, ids[start:end], cache)
         with torch.no_grad():
             difference = np.abs(logits - model.lm_head(hidden[start:end]).numpy())
         worst = np.maximum(worst, difference.max())  # unlike max(), it keeps NaN
@@ -132,18 +98,18 @@ def logit_difference(model: Any, exported: OnnxModel, ids: list[int], window: in
     return float(worst), total / count
 
 
-def greedy_agrees(model: Any, exported: OnnxModel, prompt: list[int], count: int) -> bool:
+def greedy_agrees(model: Any, exported: Session, prompt: list[int], count: int) -> bool:
     """Whether ``count`` tokens decoded greedily with a cache are also the graph's without one, and torch's.
 
     Without a cache it takes one pass: each token must be the most likely one after all before it.
     """
-    ids, fed, cache = list(prompt), 0, exported.start()
+    ids, fed, cache = list(prompt), 0, exported.empty_cache()
     while len(ids) < len(prompt) + count:
-        logits, cache = exported.step(ids[fed:], cache)
+        logits, cache = read(exported, ids[fed:], cache)
         fed = len(ids)
         ids.append(int(logits[-1].argmax()))
     decoded = np.array(ids[len(prompt) :])
-    uncached = exported.step(ids[:-1], exported.start())[0][-count:].argmax(-1)
+    uncached = read(exported, ids[:-1], exported.empty_cache())[0][-count:].argmax(-1)
     with torch.no_grad():
         expected = model(torch.tensor([ids[:-1]]), use_cache=False, logits_to_keep=count).logits[0].argmax(-1)
     return bool((uncached == decoded).all() and (expected.numpy() == decoded).all())

@@ -94,7 +94,12 @@ class Solver:
 
     @classmethod
     def open(
-        cls, bundle: str | Path, *, provider: Provider = "cpu", threads: int | None = None, verify: bool = True
+        cls,
+        bundle: str | Path,
+        *,
+        provider: Provider = "cpu",
+        threads: int | None = None,
+        verify: bool = True,
     ) -> Self:
         """Opens the bundle in the folder ``bundle``.
 
@@ -128,7 +133,12 @@ class Solver:
         except GraphError as error:
             raise NoAnswerError(f"the model gave no usable graph{_STOPPED[stop]}: {error}", text, timings) from error
         return Solution(
-            question=question.strip(), answer=result.answer, graph=graph, result=result, text=text, timings=timings
+            question=question.strip(),
+            answer=result.answer,
+            graph=graph,
+            result=result,
+            text=text,
+            timings=timings,
         )
 
     def close(self) -> None:

@@ -95,9 +95,7 @@ class Composer:
 
     def _invented_name(self) -> str:
         syllables = self._rng.randint(2, 4)
-        name = "".join(
-            self._rng.choice(_CONSONANTS) + self._rng.choice([*_VOWELS, ""]) for _ in range(syllables)
-        )
+        name = "".join(self._rng.choice(_CONSONANTS) + self._rng.choice([*_VOWELS, ""]) for _ in range(syllables))
         return name + self._rng.choice(["", "", self._rng.choice(_CONSONANTS)])
 
     def _draw_numbers(self, shape: Shape, ask: Ask) -> dict[str, Value]:
@@ -278,9 +276,7 @@ def _build_graph(
         for name, value in values.items()
     ]
     for name, (op, *args), label in steps:
-        nodes.append(
-            Node(id=ids[name], op=op, args=tuple(ids[a] for a in args), distractor=False, label=label)
-        )
+        nodes.append(Node(id=ids[name], op=op, args=tuple(ids[a] for a in args), distractor=False, label=label))
     answer = ids[steps[-1][0]]
     nodes.append(Node(id="final_result", op="identity", args=(answer,), distractor=False, label="চূড়ান্ত উত্তর"))
     return Graph(nodes=tuple(nodes))

@@ -36,11 +36,7 @@ class Corpus:
     def _draw(self, rng: random.Random) -> Problem:
         if self._rows and rng.random() < MSVAMP_SHARE:
             row = rng.choice(self._rows)
-            return (
-                vary(row, rng)
-                if rng.random() < 0.8
-                else Problem(row.question, row.graph, row.answer, "msvamp")
-            )
+            return vary(row, rng) if rng.random() < 0.8 else Problem(row.question, row.graph, row.answer, "msvamp")
         return Composer(rng).compose(rng.choices(SHAPES, self._weights)[0])
 
 

@@ -100,9 +100,7 @@ def msvamp_problems(gold: Path) -> list[Problem]:
 
 def main() -> None:
     """The command line of this script."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--msvamp", type=Path, required=True, help="msvamp_bn_gold.jsonl")
     parser.add_argument("--problems", type=int, default=500, help="size of each of the generated sets")

@@ -12,6 +12,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from ...runtime.graph import Graph, GraphError, Node, execute
 from .compose import Problem
 from .numbers import WORDS, Value, to_bengali
@@ -40,9 +42,7 @@ def read_rows(gold: Path, rows: range) -> list[Row]:
     for record in _json_lines(gold):
         if record["row_index"] not in rows:
             continue
-        graph = _reading_order(
-            record["question"], _relabel(record["graph"], labels.get(record["row_index"], {}))
-        )
+        graph = _reading_order(record["question"], _relabel(record["graph"], labels.get(record["row_index"], {})))
         result.append(Row(record["row_index"], record["question"], graph, record["answer"]))
     return result
 
@@ -74,7 +74,7 @@ def _relabel(graph: dict, labels: dict[str, str]) -> list[Node]:  # type: ignore
     ]
 
 
-def _position(question: str, value: Value) -> int:
+def _position(question: str, value: Value | None) -> int:
     """Where ``value`` stands in the question; the end if it does not."""
     for match in _NUMBER.finditer(question):
         if match.group().translate(_TO_ASCII).replace(",", "") == str(value):
@@ -91,31 +91,22 @@ def _reading_order(question: str, nodes: list[Node]) -> Graph:
     constants = [node for node in nodes if node.op == "const"]
     constants.sort(key=lambda node: _position(question, node.val))
     ordered = constants + [node for node in nodes if node.op != "const"]
-    ids = {node.id: f"n{index}" for index, node in enumerate(ordered[:-1], start=1)} | {
-        "final_result": "final_result"
-    }
+    ids = {node.id: f"n{index}" for index, node in enumerate(ordered[:-1], start=1)} | {"final_result": "final_result"}
     return Graph(
         nodes=tuple(
-            Node(
-                id=ids[node.id],
-                op=node.op,
-                val=node.val,
-                args=None if node.args is None else tuple(ids[arg] for arg in node.args),
-                distractor=node.distractor,
-                label=node.label,
-            )
+            replace(node, id=ids[node.id], args=node.args and tuple(ids[str(arg)] for arg in node.args))
             for node in ordered
         )
     )
 
 
 def _with_new_numbers(row: Row, rng: random.Random) -> Problem | None:
-    constants = [node.val for node in row.graph.nodes if node.op == "const"]
-    written = [match.group() for match in _NUMBER.finditer(row.question)]
-    # Only where text and graph name each number exactly once can they be changed together.
-    if len(set(constants)) < len(constants) or sorted(t.translate(_TO_ASCII) for t in written) != sorted(
-        map(str, constants)
-    ):
+    constants = [node.val for node in row.graph.nodes if node.val is not None]
+    # Only where text and graph name each whole number exactly once can they be changed together.
+    in_text = sorted(match.group().translate(_TO_ASCII) for match in _NUMBER.finditer(row.question))
+    if len(set(constants)) < len(constants) or in_text != sorted(map(str, constants)):
+        return None
+    if not all(isinstance(value, int) for value in constants):
         return None
     swap = {value: max(1, round(value * rng.uniform(0.5, 2.0)) + rng.randint(-2, 3)) for value in constants}
     bengali = rng.random() < 0.65
@@ -125,14 +116,7 @@ def _with_new_numbers(row: Row, rng: random.Random) -> Problem | None:
         return to_bengali(text) if bengali else text
 
     graph = Graph(
-        nodes=tuple(
-            node
-            if node.op != "const"
-            else Node(
-                id=node.id, op="const", val=swap[node.val], distractor=node.distractor, label=node.label
-            )
-            for node in row.graph.nodes
-        )
+        nodes=tuple(node if node.val is None else replace(node, val=swap[node.val]) for node in row.graph.nodes)
     )
     try:
         answer = execute(graph).answer

@@ -59,9 +59,7 @@ class NumberStyle:
 
     def digits(self, value: Value) -> str:
         """``value`` in digits of the script drawn for this number."""
-        text = (
-            group_indian(value) if self._grouped and isinstance(value, int) and value >= 1000 else str(value)
-        )
+        text = group_indian(value) if self._grouped and isinstance(value, int) and value >= 1000 else str(value)
         return to_bengali(text) if self._rng.random() < self._bengali_share else text
 
     def write(self, value: Value, *, words: bool = True) -> tuple[str, bool]:
@@ -71,12 +69,6 @@ class NumberStyle:
         share = self._word_share if small and value <= 20 else self._word_share / 4
         if words and small and self._rng.random() < share:
             return WORDS[int(value)], True
-        if (
-            words
-            and isinstance(value, int)
-            and value >= 1000
-            and value % 1000 == 0
-            and self._rng.random() < 0.2
-        ):
+        if words and isinstance(value, int) and value >= 1000 and value % 1000 == 0 and self._rng.random() < 0.2:
             return self.digits(value // 1000) + " হাজার", False
         return self.digits(value), False

@@ -38,10 +38,6 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
         fuse_unk=True,
     )
     tokenizer: Tokenizer = Tokenizer.from_str(json.dumps(layout, ensure_ascii=False))
-    tokenizer.decoder = decoders.Sequence(
-        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
-    )
-    tokenizer.add_special_tokens(
-        [AddedToken(token, special=True, normalized=False) for token in CONTROL_TOKENS]
-    )
+    tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in CONTROL_TOKENS])
     return tokenizer

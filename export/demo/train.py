@@ -68,14 +68,14 @@ def target_text(problem: Problem) -> str:
     return problem.graph.to_json(fenced=True)
 
 
-class Batches(Dataset[list[tuple[torch.Tensor, torch.Tensor]]]):
+class Batches(Dataset[list[tuple[torch.Tensor, torch.Tensor]]]):  # type: ignore[misc]
     """Item ``i``: the batches of pool ``i``, each of problems of like length, as (input ids, labels)."""
 
     def __init__(self, corpus: Corpus, tokenizer: Tokenizer, pools: int) -> None:
         self._corpus = corpus
         self._tokenizer = tokenizer
         self._prompt = Prompt(tokenizer, "{question}")
-        self._end = tokenizer.token_to_id("<end_of_turn>")
+        self._end = int(tokenizer.get_vocab()["<end_of_turn>"])
         self._pools = pools
 
     def __len__(self) -> int:
@@ -83,16 +83,15 @@ class Batches(Dataset[list[tuple[torch.Tensor, torch.Tensor]]]):
 
     def __getitem__(self, index: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
         encoded = [self._encode(problem) for problem in self._corpus.pool(index, BATCH * BATCHES_A_POOL)]
-        encoded = sorted(
-            (pair for pair in encoded if len(pair[0]) <= MAX_TOKENS), key=lambda pair: len(pair[0])
-        )
+        encoded = sorted((pair for pair in encoded if len(pair[0]) <= MAX_TOKENS), key=lambda pair: len(pair[0]))
         batches = [encoded[start : start + BATCH] for start in range(0, len(encoded) - BATCH + 1, BATCH)]
         random.Random(index).shuffle(batches)
         return [_stack(batch) for batch in batches]
 
     def _encode(self, problem: Problem) -> tuple[list[int], list[int]]:
         prompt = self._prompt.encode(problem.question)
-        target = [*self._tokenizer.encode(target_text(problem), add_special_tokens=False).ids, self._end]
+        written: list[int] = self._tokenizer.encode(target_text(problem), add_special_tokens=False).ids
+        target = [*written, self._end]
         return prompt + target, [_IGNORED] * len(prompt) + target
 
 
@@ -213,13 +212,9 @@ def _save(out: Path, model: Gemma3ForCausalLM, tokenizer: Tokenizer, record: dic
 
 def main() -> None:
     """The command line of this script."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, help="folder for the checkpoint")
-    parser.add_argument(
-        "--msvamp", type=Path, help="msvamp_bn_gold.jsonl, of which rows 0-499 are trained on"
-    )
+    parser.add_argument("--msvamp", type=Path, help="msvamp_bn_gold.jsonl, of which rows 0-499 are trained on")
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")

@@ -130,9 +130,7 @@ class _Run:
         if op.integers and any(to_integer(arg)[1] for arg in args):
             self._warn("truncated", node, f"{op.name} is for integers; what follows the point was cut off")
         if op.name == "ratio_split":
-            self._warn(
-                "ratio_split", node, "read as total × part ÷ sum of the parts; the authors never ran it"
-            )
+            self._warn("ratio_split", node, "read as total × part ÷ sum of the parts; the authors never ran it")
         return value
 
     def _note_exactness(self, node: Node, *, lost: bool) -> None:

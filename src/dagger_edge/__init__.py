@@ -18,7 +18,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .runtime.bundle import Bundle
-    from .runtime.errors import BundleError, DaggerEdgeError, GraphError, ModelError, ProviderError, UsageError
+    from .runtime.errors import (
+        BundleError,
+        DaggerEdgeError,
+        GraphError,
+        ModelError,
+        ProviderError,
+        UsageError,
+    )
     from .runtime.graph import Graph, Node, Result, execute
     from .runtime.solver import NoAnswerError, Solution, Solver, demo
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from dagger_edge.runtime.solver import demo_bundle
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -75,7 +76,7 @@ def test_the_graph_that_is_printed_is_read_by_run(tmp_path):
         (("",), b"", "empty"),
         (("-",), b" \n", "empty"),
         (("ক" * 20_000,), b"", "20,000 characters"),
-        (("-",), "ক".encode() * 20_000, "8,000 characters"),
+        (("-",), "ক".encode() * 20_000, "32,000 bytes"),
         (("-",), b"\xff\xfe\x00", "not UTF-8"),
         (("--file", "/nonexistent/question.txt"), b"", "/nonexistent/question.txt"),
         ((QUESTION, "--file", "x.txt"), b"", "give one question"),

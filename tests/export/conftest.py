@@ -45,6 +45,4 @@ def torch_model(checkpoint: Path) -> Any:
     import torch
     from transformers import Gemma3ForCausalLM
 
-    return Gemma3ForCausalLM.from_pretrained(
-        checkpoint, dtype=torch.float32, attn_implementation="eager"
-    ).eval()
+    return Gemma3ForCausalLM.from_pretrained(checkpoint, dtype=torch.float32, attn_implementation="eager").eval()

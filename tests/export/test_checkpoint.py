@@ -132,9 +132,7 @@ def test_an_unknown_tensor_is_not_dropped_silently(broken: Path) -> None:
 
 
 def test_a_tensor_of_integers_is_not_taken_for_weights(broken: Path) -> None:
-    edit_weights(
-        broken, lambda tensors: tensors.update({"model.norm.weight": torch.zeros(32, dtype=torch.int8)})
-    )
+    edit_weights(broken, lambda tensors: tensors.update({"model.norm.weight": torch.zeros(32, dtype=torch.int8)}))
     refused(broken, "model.norm.weight", "I8")
 
 
@@ -193,9 +191,7 @@ def test_a_card_of_the_checkpoint_is_kept_and_continued(broken: Path, tmp_path: 
 
 
 @pytest.mark.parametrize("epoch", ["soon", "9" * 30])
-def test_a_bad_source_date_is_a_usage_error(
-    broken: Path, monkeypatch: pytest.MonkeyPatch, epoch: str
-) -> None:
+def test_a_bad_source_date_is_a_usage_error(broken: Path, monkeypatch: pytest.MonkeyPatch, epoch: str) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", epoch)
     refused(broken, "SOURCE_DATE_EPOCH")
 

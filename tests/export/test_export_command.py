@@ -62,9 +62,7 @@ def test_exit_codes_tell_usage_from_bundle(checkpoint: Path, bundle: Bundle, tmp
     assert dagger_edge("inspect", tmp_path).returncode == 4
 
 
-def test_a_write_that_fails_in_the_middle_is_one_line_and_leaves_nothing(
-    checkpoint: Path, tmp_path: Path
-) -> None:
+def test_a_write_that_fails_in_the_middle_is_one_line_and_leaves_nothing(checkpoint: Path, tmp_path: Path) -> None:
     """A limit on file sizes (in KiB) stands in for the full disk: it needs no root."""
     arguments = ["export", str(checkpoint), str(tmp_path / "made")]
     done = subprocess.run(
@@ -81,9 +79,7 @@ def test_a_write_that_fails_in_the_middle_is_one_line_and_leaves_nothing(
 
 def test_a_killed_export_leaves_nothing_that_looks_like_a_bundle(checkpoint: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "dagger_edge", "export", str(checkpoint), str(tmp_path / "made")]
-    process = subprocess.Popen(
-        command, env={**os.environ, "PYTHONPATH": SOURCE}, stderr=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": SOURCE}, stderr=subprocess.PIPE, text=True)
     with process:
         assert process.stderr is not None
         for line in process.stderr:
@@ -99,9 +95,7 @@ def test_a_killed_export_leaves_nothing_that_looks_like_a_bundle(checkpoint: Pat
 def test_export_without_its_packages_says_what_to_install(checkpoint: Path, tmp_path: Path) -> None:
     (tmp_path / "shadow").mkdir()
     for name in ("torch", "optimum"):
-        (tmp_path / "shadow" / f"{name}.py").write_text(
-            f"raise ModuleNotFoundError('No module named {name}')"
-        )
+        (tmp_path / "shadow" / f"{name}.py").write_text(f"raise ModuleNotFoundError('No module named {name}')")
     path = f"{tmp_path / 'shadow'}{os.pathsep}{SOURCE}"
     done = dagger_edge("export", checkpoint, tmp_path / "made", PYTHONPATH=path)
     assert done.returncode == 2

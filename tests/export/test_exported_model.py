@@ -17,9 +17,10 @@ from tiny_gemma import WINDOW
 from dagger_edge.export import verify
 from dagger_edge.export.pipeline import export_checkpoint
 from dagger_edge.export.trace import load_model
-from dagger_edge.export.verify import OnnxModel, greedy_agrees, logit_difference, measure_parity
+from dagger_edge.export.verify import greedy_agrees, logit_difference, measure_parity, read
 from dagger_edge.runtime.bundle import Bundle
 from dagger_edge.runtime.errors import BundleError
+from dagger_edge.runtime.session import Session
 
 pytestmark = pytest.mark.export
 
@@ -28,8 +29,8 @@ TOLERANCE = 1e-4
 
 
 @pytest.fixture(scope="module")
-def exported(bundle: Bundle) -> OnnxModel:
-    return OnnxModel(bundle.path, bundle.manifest.architecture)
+def exported(bundle: Bundle) -> Session:
+    return Session(bundle.model_path)
 
 
 def torch_logits(model: Any, ids: list[int]) -> np.ndarray[Any, Any]:
@@ -38,16 +39,16 @@ def torch_logits(model: Any, ids: list[int]) -> np.ndarray[Any, Any]:
 
 
 @pytest.mark.parametrize("length", [1, WINDOW - 1, WINDOW, WINDOW + 1, len(IDS)])
-def test_the_window_is_not_off_by_one(exported: OnnxModel, torch_model: Any, length: int) -> None:
-    logits, _ = exported.step(IDS[:length], exported.start())
+def test_the_window_is_not_off_by_one(exported: Session, torch_model: Any, length: int) -> None:
+    logits, _ = read(exported, IDS[:length], exported.empty_cache())
     assert np.abs(logits - torch_logits(torch_model, IDS[:length])).max() < TOLERANCE
 
 
 @pytest.mark.parametrize("sizes", [[1] * len(IDS), [WINDOW - 1, 1, 1, 20], [5, 24], [WINDOW, WINDOW, 13]])
-def test_chunks_over_a_past_equal_one_pass(exported: OnnxModel, torch_model: Any, sizes: list[int]) -> None:
-    cache, rows, start = exported.start(), [], 0
+def test_chunks_over_a_past_equal_one_pass(exported: Session, torch_model: Any, sizes: list[int]) -> None:
+    cache, rows, start = exported.empty_cache(), [], 0
     for size in sizes:
-        logits, cache = exported.step(IDS[start : start + size], cache)
+        logits, cache = read(exported, IDS[start : start + size], cache)
         rows.append(logits)
         start += size
     assert start == len(IDS)
@@ -55,22 +56,20 @@ def test_chunks_over_a_past_equal_one_pass(exported: OnnxModel, torch_model: Any
     assert cache[0].shape == (1, 2, len(IDS), 16)
 
 
-def test_greedy_tokens_are_equal_cached_uncached_and_in_torch(exported: OnnxModel, torch_model: Any) -> None:
+def test_greedy_tokens_are_equal_cached_uncached_and_in_torch(exported: Session, torch_model: Any) -> None:
     assert greedy_agrees(torch_model, exported, IDS[:5], 3 * WINDOW)
 
 
-def test_rows_of_a_batch_do_not_see_each_other(bundle: Bundle, exported: OnnxModel) -> None:
+def test_rows_of_a_batch_do_not_see_each_other(bundle: Bundle, exported: Session) -> None:
     session = onnxruntime.InferenceSession(bundle.model_path, providers=["CPUExecutionProvider"])
     rows = np.array([IDS[:12], IDS[12:24]], np.int64)
     feeds = {"input_ids": rows, "attention_mask": np.ones_like(rows)}
     feeds |= {
-        item.name: np.zeros((2, 2, 0, 16), np.float32)
-        for item in session.get_inputs()
-        if item.name.startswith("past")
+        item.name: np.zeros((2, 2, 0, 16), np.float32) for item in session.get_inputs() if item.name.startswith("past")
     }
     logits = session.run(["logits"], feeds)[0]
     for row, ids in zip(logits, rows.tolist(), strict=True):
-        assert np.abs(row - exported.step(ids, exported.start())[0]).max() < TOLERANCE
+        assert np.abs(row - read(exported, ids, exported.empty_cache())[0]).max() < TOLERANCE
 
 
 def test_the_interface_is_the_one_in_the_design(bundle: Bundle) -> None:
@@ -119,18 +118,14 @@ def test_a_model_of_one_kind_of_layer_is_exported_too(
     assert made.manifest.architecture.global_layers == ((0, 1, 2) if pattern == "full_attention" else ())
 
 
-def test_linear_rope_scaling_of_the_4b_is_exported(
-    make_checkpoint: Callable[..., Path], tmp_path: Path
-) -> None:
+def test_linear_rope_scaling_of_the_4b_is_exported(make_checkpoint: Callable[..., Path], tmp_path: Path) -> None:
     path = make_checkpoint(rope_scaling={"rope_type": "linear", "factor": 8.0})
     made = export_checkpoint(path, tmp_path / "bundle")
     assert made.manifest.parity is not None
     assert made.manifest.parity.max_logit_diff < TOLERANCE
 
 
-def test_bfloat16_shards_become_the_same_numbers_in_fp32(
-    make_checkpoint: Callable[..., Path], tmp_path: Path
-) -> None:
+def test_bfloat16_shards_become_the_same_numbers_in_fp32(make_checkpoint: Callable[..., Path], tmp_path: Path) -> None:
     path = make_checkpoint(dtype="bfloat16", max_shard_size="20KB")
     assert len(list(path.glob("*.safetensors"))) > 2
     made = export_checkpoint(path, tmp_path / "bundle")
@@ -157,7 +152,7 @@ def test_the_parity_report_is_what_another_measurement_finds(bundle: Bundle, tor
     assert parity is not None
     assert parity.positions > WINDOW + 1
     assert parity.max_logit_diff < TOLERANCE
-    exported = OnnxModel(bundle.path, bundle.manifest.architecture)
+    exported = Session(bundle.model_path)
     worst, mean = logit_difference(torch_model, exported, IDS, WINDOW)
     assert 0 < mean <= worst < TOLERANCE
 
@@ -180,9 +175,7 @@ def test_the_gate_sees_the_mistakes_that_others_made(checkpoint: Path, bundle: B
         measure_parity(other, bundle.path, bundle.manifest.architecture, bundle.prompt_template)
 
 
-def test_the_gate_sees_other_tokens(
-    checkpoint: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_gate_sees_other_tokens(checkpoint: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     """Decoding is compared for itself: logits that pass do not excuse it."""
     monkeypatch.setattr(verify, "MAX_LOGIT_DIFF", float("inf"))
     other = load_model(checkpoint)

@@ -13,18 +13,14 @@ WINDOW = 8
 
 def write_tokenizer(folder: Path) -> None:
     """A tokenizer of single bytes, with Gemma's control tokens."""
-    vocabulary = {
-        token: index for index, token in enumerate([*SPECIAL, *(f"<0x{byte:02X}>" for byte in range(256))])
-    }
+    vocabulary = {token: index for index, token in enumerate([*SPECIAL, *(f"<0x{byte:02X}>" for byte in range(256))])}
     tokenizer = Tokenizer(models.BPE(vocabulary, [], byte_fallback=True))
     tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
     tokenizer.add_special_tokens(SPECIAL)
     tokenizer.save(str(folder / "tokenizer.json"))
 
 
-def write_checkpoint(
-    folder: Path, *, dtype: str = "float32", max_shard_size: str = "1GB", **changes: Any
-) -> Path:
+def write_checkpoint(folder: Path, *, dtype: str = "float32", max_shard_size: str = "1GB", **changes: Any) -> Path:
     """A random ``Gemma3ForCausalLM`` in ``folder``; ``changes`` go into its configuration."""
     import torch
     from transformers import Gemma3ForCausalLM, Gemma3TextConfig

@@ -20,7 +20,7 @@ EXAMPLE = """```json
     {"id": "total_money", "op": "mul", "args": ["n1", "n5"], "distractor": false, "label": "মিনার মোট টাকা"},
     {"id": "final_result", "op": "identity", "args": ["total_money"], "distractor": false, "label": "চূড়ান্ত উত্তর"}
   ]
-}```"""  # noqa: E501
+}```"""
 
 
 def const(node_id, val, **more):

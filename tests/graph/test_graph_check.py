@@ -131,9 +131,7 @@ def test_size_limits():
 
 def test_path_of_the_answer():
     """A node counted as used because a distractor uses it."""
-    graph = graph_of(
-        const("a", 1), const("b", 2), call("unused", "add", "a", "b"), call("it", "add", "a", "3")
-    )
+    graph = graph_of(const("a", 1), const("b", 2), call("unused", "add", "a", "b"), call("it", "add", "a", "3"))
     assert answer_path(graph) == ("a", "it", "final_result")
 
 

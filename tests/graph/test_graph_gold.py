@@ -42,9 +42,7 @@ def test_graphs_of_the_authors():
 @pytest.mark.parametrize("name", ["msvamp_bn_gold", "mgsm_bn_gold"])
 def test_truncated_gold_graphs_give_no_answer(name):
     """A cut-off graph that still parses."""
-    text = max(
-        (Graph.parse(json.dumps(row["graph"])).to_json() for row in rows_of(DATA / f"{name}.jsonl")), key=len
-    )
+    text = max((Graph.parse(json.dumps(row["graph"])).to_json() for row in rows_of(DATA / f"{name}.jsonl")), key=len)
     for cut in range(len(text)):
         with pytest.raises(Exception, match="not one complete JSON object"):
             Graph.parse(text[:cut])

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from dagger_edge.runtime.decode import decode_greedy, decode_naive, greedy_token
 from dagger_edge.runtime.errors import ModelError, UsageError
 

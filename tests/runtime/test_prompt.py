@@ -1,11 +1,12 @@
 """The prompt: chat format, one <bos>, control tokens as text. On the demo's own tokenizer."""
 
 import pytest
+from tokenizers import Tokenizer
+
 from dagger_edge.runtime.bundle import template_text
 from dagger_edge.runtime.errors import UsageError
 from dagger_edge.runtime.prompt import MAX_QUESTION_CHARS, Prompt
 from dagger_edge.runtime.solver import demo_bundle
-from tokenizers import Tokenizer
 
 QUESTION = "রহিমের কাছে ৫টি আম ছিল। সে ২টি খেল। তার কাছে কতটি আম আছে?"
 
