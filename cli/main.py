@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import importlib
 import os
+import signal
 import sys
 
 import click
@@ -41,6 +42,9 @@ class LazyGroup(click.Group):
             return None
         module = importlib.import_module(f".{cmd_name}", __package__)
         command: click.Command = module.command
+        for option in command.params:
+            if isinstance(option, click.Option):
+                option.envvar = _variable(cmd_name, option)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -49,10 +53,13 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-@click.group(
-    cls=LazyGroup,
-    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "DAGGER_EDGE"},
-)
+def _variable(command: str, option: click.Option) -> str:
+    """The environment variable of an option, named by its flag: DAGGER_EDGE_SOLVE_MAX_NEW_TOKENS."""
+    flag = max(option.opts, key=len).lstrip("-")
+    return f"DAGGER_EDGE_{command}_{flag}".replace("-", "_").upper()
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="dagger-edge")
 def cli() -> None:
     """Bengali maths word problems to computational graphs and answers, on onnxruntime.
@@ -63,6 +70,8 @@ def cli() -> None:
 
 def main() -> None:
     """Runs the command line and exits."""
+    # A terminated export cleans up as an interrupted one does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(_run())
 
 

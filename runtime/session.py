@@ -46,7 +46,8 @@ class Session:
         ort = _import_onnxruntime()
         _check_available(ort, provider)
         options = ort.SessionOptions()
-        options.log_severity_level = 3
+        # Errors come as exceptions; printed as well, they would stand beside our one line.
+        options.log_severity_level = 4
         if threads is not None:
             options.intra_op_num_threads = threads
         wanted = [PROVIDERS[provider]] if provider == "cpu" else [PROVIDERS[provider], PROVIDERS["cpu"]]

@@ -148,7 +148,7 @@ def test_cuda_without_a_gpu_build_is_exit_code_3_and_no_silent_cpu_run():
 
 
 def test_options_come_from_the_environment():
-    assert json.loads(solve(QUESTION, DAGGER_EDGE_SOLVE_AS_JSON="1").stdout)["answer"] == 3
+    assert json.loads(solve(QUESTION, DAGGER_EDGE_SOLVE_JSON="1").stdout)["answer"] == 3
 
 
 def test_a_full_disk_under_the_result_is_one_line():
