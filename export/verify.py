@@ -17,9 +17,10 @@ import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from ..runtime.bundle import MODEL_FILE, PLACEHOLDER, TOKENIZER_FILE
+from ..runtime.bundle import MODEL_FILE, TOKENIZER_FILE
 from ..runtime.errors import BundleError
 from ..runtime.manifest import Architecture, Parity
+from ..runtime.prompt import PLACEHOLDER
 from ..runtime.session import Cache, Session
 
 # Measured on Gemma 3 270M: 4e-4. A wrong graph is off by whole units.

@@ -19,6 +19,7 @@ from typing import get_args
 from .errors import BundleError
 from .files import is_plain_name, regular_file_status, sha256_of
 from .manifest import MAX_MANIFEST_BYTES, FileEntry, Manifest, PromptId, decode_manifest
+from .prompt import PLACEHOLDER
 
 MANIFEST_FILE = "manifest.json"
 MODEL_FILE = "model.onnx"
@@ -27,7 +28,6 @@ TOKENIZER_FILE = "tokenizer.json"
 PROMPT_FILE = "prompt.txt"
 REQUIRED_FILES = (MODEL_FILE, WEIGHTS_FILE, TOKENIZER_FILE, PROMPT_FILE)
 PROMPT_IDS: tuple[PromptId, ...] = get_args(PromptId)
-PLACEHOLDER = "{question}"
 
 _MAX_PROMPT_BYTES = 1 << 18
 _WEIGHT_SUFFIXES = frozenset({".onnx", ".data", ".onnx_data", ".ort", ".npy", ".bin", ".safetensors", ".pb"})

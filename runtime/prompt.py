@@ -1,7 +1,7 @@
 """From a question to token ids: the prompt template inside Gemma 3's chat format.
 
 The chat format is a format string, not the checkpoint's jinja template (which would be code that came with the
-weights); `tests/export/test_prompt_parity.py` holds it against `apply_chat_template`.
+weights); `benchmarks/parity_270m.py` holds it against the tokenizer's own template.
 """
 
 from __future__ import annotations
