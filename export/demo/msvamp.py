@@ -11,18 +11,18 @@ import random
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from msgspec.structs import replace
 
-from ...runtime.graph import Graph, GraphError, Node, execute
+from ...runtime.graph import Graph, GraphError, Node, execute, to_ascii_digits, to_bengali_digits
 from .compose import Problem
-from .numbers import WORDS, Value, to_bengali
+from .numbers import WORDS, Value
 
 TRAINED_ROWS = range(500)
 HELD_OUT_ROWS = range(500, 600)
 LABELS = Path(__file__).parent / "data" / "msvamp_labels.jsonl"
 _NUMBER = re.compile(r"[0-9০-৯]+(?:[.,][0-9০-৯]+)*")
-_TO_ASCII = str.maketrans("০১২৩৪৫৬৭৮৯", "0123456789")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,8 @@ def read_rows(gold: Path, rows: range) -> list[Row]:
     for record in _json_lines(gold):
         if record["row_index"] not in rows:
             continue
-        graph = _reading_order(record["question"], _relabel(record["graph"], labels.get(record["row_index"], {})))
+        nodes = _relabel(Graph.parse(json.dumps(record["graph"])), labels.get(record["row_index"], {}))
+        graph = _reading_order(record["question"], nodes)
         result.append(Row(record["row_index"], record["question"], graph, record["answer"]))
     return result
 
@@ -56,28 +57,18 @@ def vary(row: Row, rng: random.Random) -> Problem:
     return Problem(row.question, row.graph, row.answer, "msvamp")
 
 
-def _json_lines(path: Path) -> list[dict]:  # type: ignore[type-arg]
+def _json_lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def _relabel(graph: dict, labels: dict[str, str]) -> list[Node]:  # type: ignore[type-arg]
-    return [
-        Node(
-            id=node["id"],
-            op=node["op"],
-            val=node.get("val"),
-            args=tuple(node["args"]) if "args" in node else None,
-            distractor=node["distractor"],
-            label=labels.get(node["id"], node["label"]),
-        )
-        for node in graph["nodes"]
-    ]
+def _relabel(graph: Graph, labels: dict[str, str]) -> list[Node]:
+    return [replace(node, label=labels.get(node.id, node.label)) for node in graph.nodes]
 
 
 def _position(question: str, value: Value | None) -> int:
     """Where ``value`` stands in the question; the end if it does not."""
     for match in _NUMBER.finditer(question):
-        if match.group().translate(_TO_ASCII).replace(",", "") == str(value):
+        if to_ascii_digits(match.group()).replace(",", "") == str(value):
             return match.start()
     if isinstance(value, int) and 0 < value < len(WORDS):
         at = question.find(WORDS[value])
@@ -103,7 +94,7 @@ def _reading_order(question: str, nodes: list[Node]) -> Graph:
 def _with_new_numbers(row: Row, rng: random.Random) -> Problem | None:
     constants = [node.val for node in row.graph.nodes if node.val is not None]
     # Only where text and graph name each whole number exactly once can they be changed together.
-    in_text = sorted(match.group().translate(_TO_ASCII) for match in _NUMBER.finditer(row.question))
+    in_text = sorted(to_ascii_digits(match.group()) for match in _NUMBER.finditer(row.question))
     if len(set(constants)) < len(constants) or in_text != sorted(map(str, constants)):
         return None
     if not all(isinstance(value, int) for value in constants):
@@ -112,8 +103,8 @@ def _with_new_numbers(row: Row, rng: random.Random) -> Problem | None:
     bengali = rng.random() < 0.65
 
     def write(match: re.Match[str]) -> str:
-        text = str(swap[int(match.group().translate(_TO_ASCII))])
-        return to_bengali(text) if bengali else text
+        text = str(swap[int(to_ascii_digits(match.group()))])
+        return to_bengali_digits(text) if bengali else text
 
     graph = Graph(
         nodes=tuple(node if node.val is None else replace(node, val=swap[node.val]) for node in row.graph.nodes)

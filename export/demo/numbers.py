@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from fractions import Fraction
 
-_TO_BENGALI = str.maketrans("0123456789", "০১২৩৪৫৬৭৮৯")
+from ...runtime.graph import to_bengali_digits
 
 # 0 to 100. Every one is irregular enough to be listed.
 WORDS = (
@@ -20,11 +20,6 @@ WORDS = (
 ).split()
 
 Value = int | float
-
-
-def to_bengali(text: str) -> str:
-    """``text`` with its ASCII digits replaced by Bengali ones."""
-    return text.translate(_TO_BENGALI)
 
 
 def group_indian(value: int) -> str:
@@ -60,7 +55,7 @@ class NumberStyle:
     def digits(self, value: Value) -> str:
         """``value`` in digits of the script drawn for this number."""
         text = group_indian(value) if self._grouped and isinstance(value, int) and value >= 1000 else str(value)
-        return to_bengali(text) if self._rng.random() < self._bengali_share else text
+        return to_bengali_digits(text) if self._rng.random() < self._bengali_share else text
 
     def write(self, value: Value, *, words: bool = True) -> tuple[str, bool]:
         """``value`` as text, and whether it is a word (a word takes its classifier without a space)."""
