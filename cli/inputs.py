@@ -17,12 +17,14 @@ def read_text(path: str, max_bytes: int) -> str:
     Raises:
         UsageError: it cannot be read, is larger than ``max_bytes``, or is not UTF-8.
     """
-    if path == "-":
-        return _decode(sys.stdin.buffer, "standard input", max_bytes)
-    name = click.format_filename(path)
+    name = "standard input" if path == "-" else click.format_filename(path)
     try:
-        with Path(path).open("rb") as file:
-            return _decode(file, name, max_bytes)
+        if path != "-":
+            with Path(path).open("rb") as file:
+                return _decode(file, name, max_bytes)
+        if sys.stdin is None:
+            raise UsageError(f"{name} is closed: give a file")
+        return _decode(sys.stdin.buffer, name, max_bytes)
     except OSError as error:
         raise UsageError(f"{name}: {error.strerror}") from None
 

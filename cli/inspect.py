@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from ..runtime.bundle import Bundle
-from ..runtime.manifest import Manifest, Parity
+from ..runtime.manifest import Manifest
 
 
 @click.command("inspect")
@@ -49,15 +49,6 @@ def _summary(manifest: Manifest) -> list[tuple[str, str]]:
         ),
         ("precision", manifest.precision.name),
         ("prompt", manifest.prompt),
-        ("parity", _parity(manifest.parity)),
+        ("parity", manifest.parity_summary),
         ("created", f"{manifest.created} by {manifest.export_command}"),
     ]
-
-
-def _parity(parity: Parity | None) -> str:
-    if parity is None:
-        return "not measured at export"
-    return (
-        f"logits within {parity.max_logit_diff:.2g} of {parity.reference} (mean {parity.mean_logit_diff:.2g},"
-        f" {parity.positions} positions), {parity.greedy_tokens} greedy tokens equal"
-    )

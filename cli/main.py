@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import io
 import os
 import signal
 import sys
@@ -23,6 +24,8 @@ COMMANDS = {
     "export": "Turn a checkpoint into a bundle.",
     "inspect": "Say what a bundle is, and whether it is intact.",
 }
+
+_COMPLETION = "_DAGGER_EDGE_COMPLETE"
 
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 6
@@ -72,13 +75,22 @@ def main() -> None:
     """Runs the command line and exits."""
     # A terminated export cleans up as an interrupted one does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # Bengali has to come out whatever the locale says.
+            stream.reconfigure(encoding="utf-8")
     sys.exit(_run())
 
 
 def _run() -> int:
     try:
-        cli.main(prog_name="dagger-edge", standalone_mode=False)
-        sys.stdout.flush()
+        if _COMPLETION in os.environ:
+            cli.main(prog_name="dagger-edge", complete_var=_COMPLETION)
+        # Not cli.main: it would turn a closed pipe into exit code 1 by itself.
+        with cli.make_context("dagger-edge", sys.argv[1:]) as context:
+            cli.invoke(context)
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except DaggerEdgeError as error:
         return _fail(str(error), error.exit_code)
     except click.exceptions.Exit as error:

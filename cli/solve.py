@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from ..runtime.errors import UsageError
-from ..runtime.prompt import MAX_QUESTION_CHARS
+from ..runtime.prompt import MAX_QUESTION_CHARS, clean_question
 from .inputs import read_text
 from .text import render_result
 
@@ -57,7 +57,8 @@ def command(
     """
     if as_json and graph_only:
         raise UsageError("--json holds the graph already: give --json or --graph, not both")
-    text = _read_question(question, path)
+    # Before the bundle is read, which may be gigabytes.
+    text = clean_question(_read_question(question, path))
     from ..runtime.solver import NoAnswerError, Solver, demo_bundle
 
     with Solver.open(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
-from ..runtime.manifest import Manifest, Parity
+from ..runtime.manifest import Manifest
 
 CARD_FILE = "MODEL_CARD.md"
 _SOURCE_CARDS = (CARD_FILE, "README.md")
+_LICENCE_HEADING = re.compile(r"^#+ +licen[cs]e", re.MULTILINE | re.IGNORECASE)
 _LICENCE = """\
+## Licence
+
 The weights are a derivative of the checkpoint named above and stay under its licence; derivatives of Google's
 Gemma are subject to the [Gemma Terms of Use](https://ai.google.dev/gemma/terms), which ask to pass these
 terms on. The licence of dagger-edge covers its code only.
@@ -22,8 +26,11 @@ def write_card(checkpoint: Path, folder: Path, manifest: Manifest) -> None:
         OSError: the disk is full.
     """
     own = next((checkpoint / name for name in _SOURCE_CARDS if (checkpoint / name).is_file()), None)
-    parts = [own.read_text(encoding="utf-8", errors="replace").rstrip() + "\n\n---\n"] if own else []
+    text = own.read_text(encoding="utf-8", errors="replace").rstrip() if own else ""
+    parts = [text, "\n---\n"] if text else []
     parts.append(_export_section(manifest))
+    if not _LICENCE_HEADING.search(text):
+        parts.append(_LICENCE)
     (folder / CARD_FILE).write_text("\n".join(parts), encoding="utf-8")
 
 
@@ -37,19 +44,6 @@ def _export_section(manifest: Manifest) -> str:
 - Model: Gemma 3, {shape.num_layers} layers, {shape.vocab_size} ids, {shape.context_length} tokens of context
 - Precision: {manifest.precision.name}
 - Prompt: the `{manifest.prompt}` template, in `prompt.txt`
-- Parity: {_parity_line(manifest.parity)}
+- Parity: {manifest.parity_summary}
 - Made by: `{manifest.export_command}`, {manifest.created}
-
-## Licence
-
-{_LICENCE}"""
-
-
-def _parity_line(parity: Parity | None) -> str:
-    if parity is None:
-        return "not measured"
-    return (
-        f"against {parity.reference}, logits of {parity.positions} positions differ by at most"
-        f" {parity.max_logit_diff:.2g} (mean {parity.mean_logit_diff:.2g}); {parity.greedy_tokens} greedily"
-        " decoded tokens are equal, with and without a cache"
-    )
+"""

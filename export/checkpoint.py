@@ -61,7 +61,7 @@ class Checkpoint:
         shards = _find_shards(path)
         model_config = _model_config(path, config)
         architecture = _architecture(path, model_config)
-        _check_tensors(path, shards, _expected_shapes(model_config))
+        _check_tensors(path, shards, _expected_shapes(path, model_config))
         return cls(path, shards, architecture, _special_ids(path, architecture, model_config))
 
     def source(self) -> Source:
@@ -140,13 +140,16 @@ def _architecture(path: Path, config: Any) -> Architecture:
         raise _bad(path, f"{CONFIG_FILE}: {error}") from None
 
 
-def _expected_shapes(config: Any) -> dict[str, tuple[int, ...]]:
+def _expected_shapes(path: Path, config: Any) -> dict[str, tuple[int, ...]]:
     """Name and shape of every tensor that a checkpoint with this configuration must hold."""
     import torch
     from transformers import Gemma3ForCausalLM
 
-    with torch.device("meta"):
-        model = Gemma3ForCausalLM(config)
+    try:
+        with torch.device("meta"):
+            model = Gemma3ForCausalLM(config)
+    except Exception as error:  # transformers raises whatever the bad value happens to break
+        raise _bad(path, f"{CONFIG_FILE} does not describe a model that transformers can build: {error!r}") from error
     # Unlike the state dict, this lists a tied head once, under the embedding's name.
     return {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
 

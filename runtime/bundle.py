@@ -107,9 +107,12 @@ def _unreadable(folder: Path, name: str, error: OSError) -> BundleError:
 
 
 def _read_manifest(folder: Path) -> Manifest:
-    if not folder.is_dir():
-        what = "it is a file, not a folder" if folder.exists() else "there is no such folder"
-        raise _error(folder, what, "give the folder that `dagger-edge export` made")
+    try:
+        if not folder.is_dir():
+            what = "it is a file, not a folder" if folder.exists() else "there is no such folder"
+            raise _error(folder, what, "give the folder that `dagger-edge export` made")
+    except OSError as error:
+        raise _error(folder, f"cannot be opened: {error.strerror}", "check the path and its permissions") from error
     path = folder / MANIFEST_FILE
     try:
         status = regular_file_status(path)

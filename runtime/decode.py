@@ -42,10 +42,10 @@ def decode_greedy(
         context: positions that the model has, prompt included.
 
     Raises:
-        UsageError: the prompt leaves no room for a single new token.
+        UsageError: the limits leave no room for a single new token.
         ModelError: the logits are not finite.
     """
-    check_room(prompt, context)
+    check_limits(prompt, context, max_new_tokens)
     cache = model.empty_cache()
     feed = list(prompt)
     for position in range(len(prompt), len(prompt) + max_new_tokens):
@@ -64,7 +64,7 @@ def decode_naive(
     model: Decoder, prompt: Sequence[int], *, stop_ids: Collection[int], max_new_tokens: int, context: int
 ) -> Decode:
     """`decode_greedy` without a cache: every step reads the whole sequence again. The oracle of the tests."""
-    check_room(prompt, context)
+    check_limits(prompt, context, max_new_tokens)
     ids = list(prompt)
     for _ in range(max_new_tokens):
         if len(ids) >= context:
@@ -89,12 +89,14 @@ def greedy_token(logits: NDArray[np.float32]) -> int:
     return int(logits.argmax())
 
 
-def check_room(prompt: Sequence[int], context: int) -> None:
-    """Refuses a prompt that fills the context.
+def check_limits(prompt: Sequence[int], context: int, max_new_tokens: int) -> None:
+    """Refuses a prompt that fills the context, and a limit that allows no token.
 
     Raises:
-        UsageError: with both numbers.
+        UsageError: with the numbers.
     """
+    if max_new_tokens < 1:
+        raise UsageError(f"max_new_tokens is {max_new_tokens}: it must be 1 or more")
     if len(prompt) >= context:
         raise UsageError(
             f"the question makes a prompt of {len(prompt):,} tokens, the model's context is {context:,}: shorten it"

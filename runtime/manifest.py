@@ -102,6 +102,17 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True):
     export_command: Text
     created: Text
 
+    @property
+    def parity_summary(self) -> str:
+        """The parity report in one line."""
+        if self.parity is None:
+            return "not measured at export"
+        return (
+            f"logits within {self.parity.max_logit_diff:.2g} of {self.parity.reference} "
+            f"(mean {self.parity.mean_logit_diff:.2g}, {self.parity.positions} positions); "
+            f"{self.parity.greedy_tokens} greedily decoded tokens equal, with and without a cache"
+        )
+
     def encode(self) -> bytes:
         """Indented UTF-8 JSON, the same bytes for the same manifest."""
         return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"

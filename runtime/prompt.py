@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .errors import UsageError
+from .errors import BundleError, UsageError
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -27,13 +27,13 @@ class Prompt:
         template: the user's turn with ``{question}`` in it once.
 
     Raises:
-        UsageError: the template does not hold ``{question}`` exactly once, or the tokenizer lacks one of Gemma's
+        BundleError: the template does not hold ``{question}`` exactly once, or the tokenizer lacks one of Gemma's
             control tokens.
     """
 
     def __init__(self, tokenizer: Tokenizer, template: str) -> None:
         if template.count(PLACEHOLDER) != 1:
-            raise UsageError(f"a prompt template must hold {PLACEHOLDER} exactly once")
+            raise BundleError(f"a prompt template must hold {PLACEHOLDER} exactly once")
         self._tokenizer = tokenizer
         self._tokenizer.encode_special_tokens = True
         self._template = template
@@ -68,7 +68,7 @@ class Prompt:
     def _control(self, token: str) -> int:
         index = self._tokenizer.token_to_id(token)
         if index is None:
-            raise UsageError(f"the tokenizer has no {token} token: it is not a Gemma tokenizer")
+            raise BundleError(f"the tokenizer has no {token} token: it is not a Gemma tokenizer")
         return int(index)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import BundleError, ProviderError
+from .errors import BundleError, ModelError, ProviderError, UsageError
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -38,11 +38,16 @@ class Session:
         threads: of one operator; None leaves it to onnxruntime (one per physical core).
 
     Raises:
+        UsageError: an unknown provider, or fewer than one thread.
         ProviderError: onnxruntime is missing, or does not give the provider.
         BundleError: the model cannot be loaded, or is not such a decoder.
     """
 
     def __init__(self, model: Path, *, provider: Provider = "cpu", threads: int | None = None) -> None:
+        if provider not in PROVIDERS:
+            raise UsageError(f"unknown provider {provider!r}: choose one of {', '.join(PROVIDERS)}")
+        if threads is not None and threads < 1:
+            raise UsageError(f"threads is {threads}: it must be 1 or more")
         ort = _import_onnxruntime()
         _check_available(ort, provider)
         options = ort.SessionOptions()
@@ -50,38 +55,63 @@ class Session:
         options.log_severity_level = 4
         if threads is not None:
             options.intra_op_num_threads = threads
+        if provider == "cuda":
+            ort.preload_dlls()
+        # CUDA leaves a few nodes, such as those that compute shapes, to the CPU.
         wanted = [PROVIDERS[provider]] if provider == "cpu" else [PROVIDERS[provider], PROVIDERS["cpu"]]
         try:
-            self._session = ort.InferenceSession(str(model), options, providers=wanted)
+            # Its own fallback would go on with the CPU, and print on stdout.
+            self._session = ort.InferenceSession(str(model), options, providers=wanted, enable_fallback=0)
         except Exception as error:  # onnxruntime's errors have no common base of their own
             raise BundleError(f"{model}: onnxruntime cannot load it ({_first_line(error)}); export it again") from None
         got = self._session.get_providers()
         if PROVIDERS[provider] not in got:
-            raise ProviderError(f"asked onnxruntime for {PROVIDERS[provider]}, it gave {', '.join(got)}")
+            raise ProviderError(
+                f"onnxruntime could not start {PROVIDERS[provider]} and gave {', '.join(got)}: check the driver, and "
+                f"that CUDA and cuDNN are there (pip install 'dagger-edge[{provider}]' brings the libraries)"
+            )
         self._past = [value for value in self._session.get_inputs() if value.name.startswith(_PAST)]
         self._outputs = ["logits", *(past.name.replace(_PAST, _PRESENT, 1) for past in self._past)]
+        self._provider = provider
         self._check_interface(model)
 
-    def empty_cache(self, batch: int = 1) -> Cache:
-        """The cache before the first token: ``past`` is 0."""
-        return [np.zeros((batch, past.shape[1], 0, past.shape[3]), np.float32) for past in self._past]
+    @property
+    def cache_shape(self) -> tuple[int, int, int]:
+        """Layers, KV heads and head dimension of the cache that the graph asks for."""
+        return len(self._past) // 2, self._past[0].shape[1], self._past[0].shape[3]
+
+    def empty_cache(self) -> Cache:
+        """The cache before the first token, for a batch of one: ``past`` is 0."""
+        return [np.zeros((1, past.shape[1], 0, past.shape[3]), np.float32) for past in self._past]
 
     def step(self, ids: NDArray[np.int64], cache: Cache) -> tuple[NDArray[np.float32], Cache]:
-        """Feeds ``ids`` [batch, step] after ``cache``; returns logits [batch, step, vocab] and the longer cache."""
+        """Feeds ``ids`` [batch, step] after ``cache``; returns logits [batch, step, vocab] and the longer cache.
+
+        Raises:
+            ModelError: onnxruntime fails on the CPU, out of memory for example.
+            ProviderError: it fails on another provider.
+        """
         batch, length = ids.shape
         total = cache[0].shape[2] + length
         feed: dict[str, NDArray[np.generic]] = {_INPUT_IDS: ids, _MASK: np.ones((batch, total), np.int64)}
         feed |= {past.name: array for past, array in zip(self._past, cache, strict=True)}
-        logits, *present = self._session.run(self._outputs, feed)
+        try:
+            logits, *present = self._session.run(self._outputs, feed)
+        except Exception as error:  # onnxruntime's errors have no common base of their own
+            kind = ModelError if self._provider == "cpu" else ProviderError
+            raise kind(f"onnxruntime failed at a step of {length} tokens ({_first_line(error)})") from None
         return logits, present
 
     def _check_interface(self, model: Path) -> None:
         inputs = {value.name for value in self._session.get_inputs()}
         outputs = {value.name for value in self._session.get_outputs()}
-        missing = sorted(({_INPUT_IDS, _MASK} - inputs) | (set(self._outputs) - outputs))
-        fixed = all(isinstance(past.shape[axis], int) for past in self._past for axis in (1, 3))
-        if missing or not self._past or not fixed:
-            raise BundleError(f"{model}: not a decoder with a KV cache (missing {', '.join(missing) or _PAST})")
+        wanted = {_INPUT_IDS, _MASK, *(past.name for past in self._past)}
+        shapes = {tuple(past.shape[axis] for axis in (1, 3)) for past in self._past}
+        if inputs != wanted or not set(self._outputs) <= outputs or len(shapes) != 1:
+            names = ", ".join(sorted(inputs))[:200]
+            raise BundleError(f"{model}: not a decoder with a KV cache (its inputs are {names}); export it again")
+        if not all(isinstance(size, int) for size in shapes.pop()):
+            raise BundleError(f"{model}: the heads of its KV cache have no fixed size; export it again")
 
 
 def _import_onnxruntime() -> onnxruntime:

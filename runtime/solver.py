@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Self
 from msgspec import Struct
 
 from .bundle import Bundle
-from .decode import Stop, decode_greedy
-from .errors import BundleError, DaggerEdgeError
+from .decode import Decode, Stop, decode_greedy
+from .errors import BundleError, DaggerEdgeError, UsageError
 from .graph import Graph, GraphError, Node, Result, execute
 from .graph.schema import GraphWarning
 from .prompt import Prompt
@@ -76,6 +76,9 @@ class NoAnswerError(DaggerEdgeError):
         self.text = text
         self.timings = timings
 
+    def __reduce__(self) -> tuple[type[Self], tuple[str, str, Timings]]:
+        return type(self), (str(self), self.text, self.timings)
+
 
 class Solver:
     """Answers questions with one bundle.
@@ -91,6 +94,7 @@ class Solver:
         self._session: Session | None = session
         self._tokenizer = tokenizer
         self._prompt = Prompt(tokenizer, bundle.prompt_template)
+        _check_agreement(bundle, session, tokenizer)
 
     @classmethod
     def open(
@@ -155,7 +159,7 @@ class Solver:
 
     def _generate(self, question: str, max_new_tokens: int) -> tuple[str, Stop, Timings]:
         if self._session is None:
-            raise ValueError("this solver is closed")
+            raise UsageError("this solver is closed: open another one")
         manifest = self.bundle.manifest
         started = time.perf_counter()
         prompt = self._prompt.encode(question)
@@ -166,23 +170,27 @@ class Solver:
             max_new_tokens=max_new_tokens,
             context=manifest.architecture.context_length,
         )
-        ids: list[int] = []
-        first = started
-        while True:
-            try:
-                ids.append(next(decode))
-            except StopIteration as end:
-                stop: Stop = end.value
-                break
-            if len(ids) == 1:
-                first = time.perf_counter()
+        ids, stop, first = _drain(decode)
         timings = Timings(
             ttft_s=first - started,
             decode_s=time.perf_counter() - first,
             prompt_tokens=len(prompt),
             new_tokens=len(ids),
         )
-        return self._tokenizer.decode(ids, skip_special_tokens=True), stop, timings
+        return self._tokenizer.decode(ids, skip_special_tokens=False), stop, timings
+
+
+def _drain(decode: Decode) -> tuple[list[int], Stop, float]:
+    """All ids of ``decode``, why it ended, and when its first step was done (on `time.perf_counter`)."""
+    ids: list[int] = []
+    first = 0.0
+    while True:
+        try:
+            token = next(decode)
+        except StopIteration as end:
+            return ids, end.value, first or time.perf_counter()
+        first = first or time.perf_counter()
+        ids.append(token)
 
 
 def demo(*, provider: Provider = "cpu", threads: int | None = None) -> Solver:
@@ -193,6 +201,16 @@ def demo(*, provider: Provider = "cpu", threads: int | None = None) -> Solver:
 def demo_bundle() -> Path:
     """The folder of the bundle inside the package."""
     return Path(str(resources.files("dagger_edge"))) / "bundles" / "demo"
+
+
+def _check_agreement(bundle: Bundle, session: Session, tokenizer: Tokenizer) -> None:
+    """Refuses a bundle whose manifest, graph and tokenizer are of different models."""
+    shape, ids = bundle.manifest.architecture, bundle.manifest.special_ids
+    if session.cache_shape != (shape.num_layers, shape.num_kv_heads, shape.head_dim):
+        raise BundleError(f"bundle {bundle.path}: the model's cache is not the manifest's; export it again")
+    for name in ("bos", "start_of_turn", "end_of_turn"):
+        if tokenizer.token_to_id(f"<{name}>") != getattr(ids, name):
+            raise BundleError(f"bundle {bundle.path}: the tokenizer's <{name}> is not the manifest's; export it again")
 
 
 def _load_tokenizer(path: Path) -> Tokenizer:

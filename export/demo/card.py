@@ -13,6 +13,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from .corpus import MSVAMP_SHARE
 from .shapes import SHAPES
 
 _CARD = """\
@@ -40,8 +41,8 @@ result. A flag is right where the graph has a constant of that value with that f
 ## How it was made
 
 - Data: {shapes} shapes of word problem, written for this project, with all operations that word problems use, one to
-  four steps, up to three added distractor sentences, digits of both scripts and number words; and, as 12 % of the
-  stream, rows 0-499 of MSVAMP Bengali (MIT) with labels written for this project, most of them with new numbers.
+  four steps, up to three added distractor sentences, digits of both scripts and number words; and, {share:.0%} of
+  the stream, rows 0-499 of MSVAMP Bengali (MIT) with labels written for this project, most of them with new numbers.
 - Training: {steps:,} steps of {batch} problems, cross entropy on the graph alone, seed {seed}, {device} with
   {threads} threads, torch {torch}: {minutes:.0f} minutes; last loss {final_loss:.4f}. Command:
 
@@ -69,7 +70,7 @@ def wilson(right: int, total: int) -> tuple[float, float]:
 def card_text(training: dict[str, Any], report: dict[str, Any]) -> str:
     """The card as Markdown; ``training`` is `training.json`, ``report`` the output of `evaluate.py`."""
     rows = "\n".join(_row(name, counts) for name, counts in report.items())
-    return _CARD.format(**training, rows=rows, shapes=len(SHAPES), minutes=training["seconds"] / 60)
+    return _CARD.format(**training, rows=rows, shapes=len(SHAPES), share=MSVAMP_SHARE, minutes=training["seconds"] / 60)
 
 
 def _row(name: str, counts: dict[str, Any]) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 from ..errors import GraphError
 
 _JOINERS = "\u200c\u200d"  # not printable by Python's rule, yet part of Bengali spelling
@@ -38,6 +41,9 @@ class GraphParseError(GraphError):
         self.field = field
         self.reason = reason
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(type(self), self.reason, node=self.node, field=self.field), ()
+
 
 class GraphStructureError(GraphParseError):
     """Nodes that are readable one by one but do not form a graph: ids, ops, arity, order, final result."""
@@ -55,3 +61,6 @@ class ExecutionError(GraphError):
         self.op = op
         self.arguments = arguments
         self.reason = reason
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(type(self), self.reason, node=self.node, op=self.op, arguments=self.arguments), ()

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
         ProviderError,
         UsageError,
     )
-    from .runtime.graph import Graph, Node, Result, execute
-    from .runtime.solver import NoAnswerError, Solution, Solver, demo
+    from .runtime.graph import ExecutionError, Graph, GraphParseError, GraphWarning, Node, Result, Step, execute
+    from .runtime.solver import NoAnswerError, Solution, Solver, Timings, demo
 
 __version__ = "0.1.0"
 
@@ -35,8 +35,11 @@ _HOMES = {
     "Bundle": "bundle",
     "BundleError": "errors",
     "DaggerEdgeError": "errors",
+    "ExecutionError": "graph",
     "Graph": "graph",
     "GraphError": "errors",
+    "GraphParseError": "graph",
+    "GraphWarning": "graph",
     "ModelError": "errors",
     "NoAnswerError": "solver",
     "Node": "graph",
@@ -44,6 +47,8 @@ _HOMES = {
     "Result": "graph",
     "Solution": "solver",
     "Solver": "solver",
+    "Step": "graph",
+    "Timings": "solver",
     "UsageError": "errors",
     "demo": "solver",
     "execute": "graph",
@@ -53,8 +58,11 @@ __all__ = [
     "Bundle",
     "BundleError",
     "DaggerEdgeError",
+    "ExecutionError",
     "Graph",
     "GraphError",
+    "GraphParseError",
+    "GraphWarning",
     "ModelError",
     "NoAnswerError",
     "Node",
@@ -62,10 +70,16 @@ __all__ = [
     "Result",
     "Solution",
     "Solver",
+    "Step",
+    "Timings",
     "UsageError",
     "demo",
     "execute",
 ]
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]
 
 
 def __getattr__(name: str) -> object:

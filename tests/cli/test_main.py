@@ -57,12 +57,53 @@ def test_an_interrupted_command_is_exit_code_6_and_one_line(stop):
 def test_a_bug_of_ours_is_one_line_that_asks_for_a_report(monkeypatch, capsys):
     from dagger_edge.cli import main
 
-    def broken(**_):
+    def broken(_):
         raise RuntimeError("boom")
 
-    monkeypatch.setattr(main.cli, "main", broken)
+    monkeypatch.setattr(main.cli, "invoke", broken)
+    monkeypatch.setattr(sys, "argv", ["dagger-edge", "run", "graph.json"])
     monkeypatch.delenv("DAGGER_EDGE_DEBUG", raising=False)
     with pytest.raises(SystemExit) as ended:
         main.main()
     assert ended.value.code == 70
     assert capsys.readouterr().err == "error: internal error, please report it (RuntimeError: boom)\n"
+
+
+GRAPH = """{"nodes": [{"id": "n1", "op": "const", "val": 5, "label": "আম"},
+{"id": "final_result", "op": "identity", "args": ["n1"]}]}"""
+
+
+def test_bengali_comes_out_whatever_the_locale():
+    shown = subprocess.run(
+        [*TOOL, "run", "-"],
+        input=GRAPH.encode(),
+        capture_output=True,
+        env={**ENVIRONMENT, "PYTHONIOENCODING": "latin-1", "LC_ALL": "C"},
+        check=True,
+    )
+    assert "৫" in shown.stdout.decode()
+
+
+@pytest.mark.parametrize(("closed", "code"), [("<&-", 2), (">&-", 0)])
+def test_a_closed_stream_is_no_bug_of_ours(closed, code):
+    shown = subprocess.run(
+        f'"{sys.executable}" -m dagger_edge run - {closed}',
+        shell=True,
+        input=GRAPH.encode() if code == 0 else None,
+        stdin=None if code == 0 else subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env=ENVIRONMENT,
+        check=False,
+    )
+    assert shown.returncode == code
+    assert b"internal" not in shown.stderr
+
+
+def test_a_reader_that_went_away_is_no_error():
+    read, write = os.pipe()
+    os.close(read)
+    shown = subprocess.run(
+        [*TOOL, "run", "-"], input=GRAPH.encode(), stdout=write, stderr=subprocess.PIPE, env=ENVIRONMENT, check=False
+    )
+    os.close(write)
+    assert (shown.returncode, shown.stderr) == (0, b"")

@@ -121,6 +121,15 @@ def test_a_configuration_that_does_not_fit_is_named(broken: Path, changes: dict[
     refused(broken, word)
 
 
+@pytest.mark.parametrize(
+    "changes", [{"hidden_activation": "nonsense"}, {"rope_scaling": {"rope_type": "nonsense", "factor": 2.0}}]
+)
+def test_a_configuration_that_cannot_be_built_is_one_clear_error(broken: Path, changes: dict[str, Any]) -> None:
+    edit_json(broken / "config.json", **changes)
+    with pytest.raises(UsageError, match=r"config\.json"):
+        Checkpoint.open(broken)
+
+
 def test_a_missing_tensor_is_not_filled_with_random_numbers(broken: Path) -> None:
     edit_weights(broken, lambda tensors: tensors.pop("model.layers.1.mlp.up_proj.weight"))
     refused(broken, "model.layers.1.mlp.up_proj.weight")

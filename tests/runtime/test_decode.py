@@ -80,6 +80,12 @@ def test_a_prompt_that_fills_the_context_is_refused_with_both_numbers(kind):
         run(kind, FakeDecoder(), context=3)
 
 
+@pytest.mark.parametrize("kind", [decode_greedy, decode_naive])
+def test_a_limit_that_allows_no_token_is_refused(kind):
+    with pytest.raises(UsageError, match="max_new_tokens is 0"):
+        run(kind, FakeDecoder(), max_new_tokens=0)
+
+
 def test_closing_the_decode_stops_the_model():
     model = FakeDecoder()
     decode = decode_greedy(model, [1], stop_ids=(), max_new_tokens=20, context=100)

@@ -4,7 +4,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from dagger_edge.runtime.bundle import template_text
-from dagger_edge.runtime.errors import UsageError
+from dagger_edge.runtime.errors import BundleError, UsageError
 from dagger_edge.runtime.prompt import MAX_QUESTION_CHARS, Prompt
 from dagger_edge.runtime.solver import demo_bundle
 
@@ -73,5 +73,5 @@ def test_a_lone_surrogate_is_refused_and_no_traceback(tokenizer):
 
 @pytest.mark.parametrize("template", ["no placeholder", "{question} {question}"])
 def test_a_template_holds_the_question_exactly_once(tokenizer, template):
-    with pytest.raises(UsageError, match="exactly once"):
+    with pytest.raises(BundleError, match="exactly once"):
         Prompt(tokenizer, template)

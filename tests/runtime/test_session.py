@@ -9,7 +9,7 @@ from tokenizers import Tokenizer
 
 from dagger_edge.runtime.bundle import Bundle
 from dagger_edge.runtime.decode import decode_greedy, decode_naive
-from dagger_edge.runtime.errors import BundleError, ProviderError
+from dagger_edge.runtime.errors import BundleError, ProviderError, UsageError
 from dagger_edge.runtime.prompt import Prompt
 from dagger_edge.runtime.session import Session
 from dagger_edge.runtime.solver import demo_bundle
@@ -74,6 +74,12 @@ def test_logits_do_not_depend_on_how_a_prompt_is_cut(session, prompt):
 def test_a_provider_that_is_not_there_is_an_error_and_no_silent_cpu_run(bundle):
     with pytest.raises(ProviderError, match="CUDAExecutionProvider"):
         Session(bundle.model_path, provider="cuda")
+
+
+@pytest.mark.parametrize("options", [{"provider": "tpu"}, {"threads": 0}])
+def test_options_that_do_not_exist_are_refused_by_name(bundle, options):
+    with pytest.raises(UsageError, match=next(iter(options))):
+        Session(bundle.model_path, **options)
 
 
 def test_a_model_of_another_kind_is_refused(tmp_path):
