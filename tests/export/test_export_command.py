@@ -45,7 +45,7 @@ def test_inspect_tells_what_the_bundle_is(bundle: Bundle) -> None:
         "3 layers",
         "fp32",
         "card",
-        "greedy tokens equal",
+        "greedily decoded tokens equal",
         "all intact",
         "model.onnx.data",
     ):
