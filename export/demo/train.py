@@ -4,7 +4,7 @@
 
 writes a checkpoint in the Hugging Face layout (safetensors, config, tokenizer) that `dagger-edge export` takes.
 Seeded: the data stream and the initial weights are the same in every run; the last bits of the weights depend on
-the machine's arithmetic. The loss is cross entropy on the graph's tokens; AdamW with warm-up and cosine decay.
+the machine's arithmetic. The loss is cross entropy on the graph's tokens; Muon and AdamW with warm-up and cosine decay.
 """
 
 from __future__ import annotations
@@ -141,17 +141,18 @@ def train(
     tokenizer = train_tokenizer((text for p in sample for text in (p.question, target_text(p))), VOCAB_SIZE)
     model = Gemma3ForCausalLM(demo_config(tokenizer)).to(device)
     forward = torch.compile(model, dynamic=True) if compiled else model
-    optimizer = _optimizer(model)
+    optimizers = _optimizers(model)
     started = time.monotonic()
     losses: list[float] = []
     for step, (ids, labels) in enumerate(_stream(corpus, tokenizer, steps, workers)):
-        for group in optimizer.param_groups:
+        for group in (group for optimizer in optimizers for group in optimizer.param_groups):
             group["lr"] = learning_rate(step, steps)
         loss = _loss(forward(input_ids=ids.to(device), use_cache=False).logits, labels.to(device))
-        optimizer.zero_grad(set_to_none=True)
+        model.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+        for optimizer in optimizers:
+            optimizer.step()
         losses.append(loss.item())
         if step % 100 == 99 or step == steps - 1:
             took = time.monotonic() - started
@@ -174,13 +175,16 @@ def _loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.cross_entropy(flat, labels[:, 1:].reshape(-1), ignore_index=_IGNORED)
 
 
-def _optimizer(model: Gemma3ForCausalLM) -> torch.optim.Optimizer:
-    # Norm weights are not decayed.
-    groups = [
-        {"params": [p for p in model.parameters() if p.ndim > 1], "weight_decay": 0.05},
-        {"params": [p for p in model.parameters() if p.ndim == 1], "weight_decay": 0.0},
+def _optimizers(model: Gemma3ForCausalLM) -> list[torch.optim.Optimizer]:
+    """Muon (K. Jordan, 2024) for the matrices of the layers; AdamW for the embedding and the norms, undecayed."""
+    embedding = model.model.embed_tokens.weight
+    matrices = [p for p in model.parameters() if p.ndim == 2 and p is not embedding]
+    norms = [p for p in model.parameters() if p.ndim == 1]
+    groups = [{"params": [embedding], "weight_decay": 0.05}, {"params": norms, "weight_decay": 0.0}]
+    return [
+        torch.optim.Muon(matrices, lr=PEAK_LEARNING_RATE, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(groups, lr=PEAK_LEARNING_RATE, betas=(0.9, 0.98), fused=True),
     ]
-    return torch.optim.AdamW(groups, lr=PEAK_LEARNING_RATE, betas=(0.9, 0.98), fused=True)
 
 
 def _recent(losses: list[float]) -> float:
