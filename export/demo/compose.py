@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from ...runtime.graph import Graph, Node, execute
+from ...runtime.graph.schema import FINAL_ID
 from .distractors import DISTRACTORS, SCENERY
 from .lexicon import CASES, CATEGORIES, Noun
 from .numbers import NumberStyle, Value, tidy
+from .order import in_one_order
 from .shape import HELD_OUT, Ask, Distractor, NumberSpec, Shape, SlotSpec
 
 _MARKUP = re.compile(r"\{([^{}]+)\}")
@@ -266,17 +268,15 @@ def _build_graph(
     labels: Mapping[str, str],
     steps: Sequence[tuple[str, list[str], str]],
 ) -> Graph:
-    """Constants in the order of reading, then the steps, then ``final_result``; ids ``n1``, ``n2``, ..."""
+    """Constants in the order of reading, then the steps in the demo's one order."""
     values = dict(constants)
-    ids = {name: f"n{index}" for index, name in enumerate(values, start=1)}
-    ids |= {name: f"n{index}" for index, (name, _, _) in enumerate(steps, start=len(ids) + 1)}
     used = {arg for _, (_, *args), _ in steps for arg in args}
     nodes = [
-        Node(id=ids[name], op="const", val=value, distractor=name not in used, label=labels[name])
+        Node(id=name, op="const", val=value, distractor=name not in used, label=labels[name])
         for name, value in values.items()
     ]
     for name, (op, *args), label in steps:
-        nodes.append(Node(id=ids[name], op=op, args=tuple(ids[a] for a in args), distractor=False, label=label))
-    answer = ids[steps[-1][0]]
-    nodes.append(Node(id="final_result", op="identity", args=(answer,), distractor=False, label="চূড়ান্ত উত্তর"))
-    return Graph(nodes=tuple(nodes))
+        nodes.append(Node(id=name, op=op, args=tuple(args), distractor=False, label=label))
+    answer = steps[-1][0]
+    nodes.append(Node(id=FINAL_ID, op="identity", args=(answer,), distractor=False, label="চূড়ান্ত উত্তর"))
+    return in_one_order(nodes)

@@ -12,7 +12,7 @@ from .shape import Shape
 from .shapes import SHAPES
 
 # Of every hundred training problems, this many are MSVAMP rows, most of them with new numbers.
-MSVAMP_SHARE = 0.12
+MSVAMP_SHARE = 0.06
 
 
 class Corpus:

@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from ...runtime.graph import Graph, GraphError, Node, execute, to_ascii_digits, to_bengali_digits
 from .compose import Problem
 from .numbers import WORDS, Value
+from .order import in_one_order
 
 TRAINED_ROWS = range(500)
 HELD_OUT_ROWS = range(500, 600)
@@ -78,17 +79,8 @@ def _position(question: str, value: Value | None) -> int:
 
 
 def _reading_order(question: str, nodes: list[Node]) -> Graph:
-    """The demo's canonical order: constants as they are read, then the operations, renumbered."""
-    constants = [node for node in nodes if node.op == "const"]
-    constants.sort(key=lambda node: _position(question, node.val))
-    ordered = constants + [node for node in nodes if node.op != "const"]
-    ids = {node.id: f"n{index}" for index, node in enumerate(ordered[:-1], start=1)} | {"final_result": "final_result"}
-    return Graph(
-        nodes=tuple(
-            replace(node, id=ids[node.id], args=node.args and tuple(ids[str(arg)] for arg in node.args))
-            for node in ordered
-        )
-    )
+    constants = sorted((node for node in nodes if node.op == "const"), key=lambda node: _position(question, node.val))
+    return in_one_order([*constants, *(node for node in nodes if node.op != "const")])
 
 
 def _with_new_numbers(row: Row, rng: random.Random) -> Problem | None:
