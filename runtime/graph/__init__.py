@@ -6,12 +6,13 @@ from .errors import ExecutionError, GraphParseError, GraphStructureError
 from .execute import execute
 from .numerals import format_number, to_ascii_digits, to_bengali_digits
 from .ops import OPS, Op
-from .parse import read_graph
-from .schema import Graph, GraphWarning, Node, Result, Step
+from .repair import read
+from .schema import Fix, Graph, GraphWarning, Node, Reading, Result, Step
 
 __all__ = [
     "OPS",
     "ExecutionError",
+    "Fix",
     "Graph",
     "GraphError",
     "GraphParseError",
@@ -19,6 +20,7 @@ __all__ = [
     "GraphWarning",
     "Node",
     "Op",
+    "Reading",
     "Result",
     "Step",
     "answer_path",
@@ -26,7 +28,7 @@ __all__ = [
     "check_graph",
     "execute",
     "format_number",
-    "read_graph",
+    "read",
     "to_ascii_digits",
     "to_bengali_digits",
 ]

@@ -1,4 +1,4 @@
-"""Numbers as text: reading plain JSON numbers, writing values, ASCII and Bengali digits."""
+"""Numbers as text: reading JSON numbers and what models write instead, writing values, both scripts of digits."""
 
 from __future__ import annotations
 
@@ -14,6 +14,15 @@ _BENGALI = "০১২৩৪৫৬৭৮৯"
 _TO_BENGALI = str.maketrans(_ASCII, _BENGALI)
 _TO_ASCII = str.maketrans(_BENGALI, _ASCII)
 _JSON_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+
+# 1,250,000 and 12,50,000, each without a leading zero.
+_GROUPED = r"[1-9][0-9]{0,2}(?:,[0-9]{3})+|[1-9][0-9]?(?:,[0-9]{2})*,[0-9]{3}"
+_WRITTEN_NUMBER = re.compile(
+    r"(?P<sign>[+\-−]?)"
+    r"(?:(?P<top>[0-9]+) ?/ ?(?P<bottom>[0-9]+)"
+    rf"|(?P<decimal>(?:{_GROUPED})(?:\.[0-9]+)?|[0-9]*\.?[0-9]+)"
+    r"(?:[eE](?P<exponent>[+-]?[0-9]{1,3})| ?(?P<percent>%))?)"
+)
 
 # Outside these sizes a float is written with an exponent, as JavaScript does for large ones.
 _PLAIN_BELOW = 1e21
@@ -49,6 +58,47 @@ def read_number(text: str) -> int | float:
     if value == 0 and re.search("[1-9]", re.split("[eE]", text)[0]):
         raise ValueError("a number too small for a double")
     return value
+
+
+def read_written_number(text: str) -> Fraction:
+    """The exact value of a number as models write it in a string: ``"১২.৫"``, ``"1,25,000"``, ``"3/4"``, ``"50%"``.
+
+    Digits of one script, a sign, thousands separators in western or Indian grouping, an exponent of at most
+    three digits, a fraction of integers, or a percent sign (a hundredth). Raises ValueError, with the reason,
+    for anything else: a number that would have to be guessed is none.
+    """
+    digits = to_ascii_digits(text)
+    if digits != text and any(char in _ASCII for char in text):
+        raise ValueError("digits of two scripts in one number")
+    if sum(char in _ASCII for char in digits) > MAX_DIGITS:
+        raise ValueError(f"a number of more than {MAX_DIGITS} digits")
+    match = _WRITTEN_NUMBER.fullmatch(digits.strip())
+    if match is None:
+        raise ValueError("not a number")
+    value = _written_size(match)
+    return value if match["sign"] in {"", "+"} else -value
+
+
+def _written_size(match: re.Match[str]) -> Fraction:
+    """The value of a match of ``_WRITTEN_NUMBER`` without its sign."""
+    if match["top"] is not None:
+        if int(match["bottom"]) == 0:
+            raise ValueError("a fraction over zero")
+        return Fraction(int(match["top"]), int(match["bottom"]))
+    # Three digits of exponent keep the power below a thousand decimal places.
+    value = Fraction(match["decimal"].replace(",", "")) * Fraction(10) ** int(match["exponent"] or 0)
+    return value / 100 if match["percent"] else value
+
+
+def decimal_value(value: Fraction) -> int | float | None:
+    """``value`` as a JSON number that reads back as exactly that: an int, or a double; None where there is none."""
+    if value.denominator == 1 and abs(value) < 10**MAX_DIGITS:
+        return value.numerator
+    try:
+        nearest = float(value)
+    except OverflowError:
+        return None
+    return nearest if Fraction(repr(nearest)) == value else None
 
 
 def plain_value(value: float | Fraction) -> int | float:

@@ -27,7 +27,7 @@ _BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
 _KEYS = ("id", "op", "val", "args", "distractor", "label")
 
 
-class _Refused:
+class Refused:
     """A number that JSON or the language does not have, kept in place until its node and field are known."""
 
     def __init__(self, reason: str) -> None:
@@ -39,7 +39,11 @@ def read_graph(text: str | bytes) -> Graph:
 
     Raises GraphParseError: longer than 64 KiB of UTF-8, not one JSON object, or a node of the wrong form.
     """
-    document = _load(_unfence(_decode(text)))
+    return Graph(read_nodes(_load(_unfence(decode_text(text)))))
+
+
+def read_nodes(document: Any) -> tuple[Node, ...]:
+    """The nodes of a document that has been loaded, each of the right form. Raises GraphParseError."""
     if not isinstance(document, dict):
         raise GraphParseError(f'expected an object with the key "nodes", got {_kind(document)}')
     for key in document:
@@ -48,11 +52,11 @@ def read_graph(text: str | bytes) -> Graph:
     nodes = document.get("nodes")
     if not isinstance(nodes, list):
         raise GraphParseError(f"expected a list of nodes, got {_kind(nodes)}", field="nodes")
-    return Graph(tuple(_read_node(item, f"nodes[{index}]") for index, item in enumerate(nodes)))
+    return tuple(_read_node(item, f"nodes[{index}]") for index, item in enumerate(nodes))
 
 
-def _decode(text: str | bytes) -> str:
-    """``text`` as a string that is valid Unicode and within the limit."""
+def decode_text(text: str | bytes) -> str:
+    """``text`` as a string that is valid Unicode and within the limit. Raises GraphParseError."""
     if len(text) > MAX_TEXT_BYTES:
         raise GraphParseError(f"the text is longer than {MAX_TEXT_BYTES} bytes")
     try:
@@ -84,9 +88,9 @@ def _load(text: str) -> Any:
         return json.loads(
             text,
             object_pairs_hook=_unique_keys,
-            parse_int=_read_json_number,
-            parse_float=_read_json_number,
-            parse_constant=lambda name: _Refused(f"{name} is not a number of JSON"),
+            parse_int=read_json_number,
+            parse_float=read_json_number,
+            parse_constant=lambda name: Refused(f"{name} is not a number of JSON"),
         )
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
@@ -113,11 +117,12 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _read_json_number(text: str) -> int | float | _Refused:
+def read_json_number(text: str) -> int | float | Refused:
+    """The value of a number of JSON, or why it is none."""
     try:
         return read_number(text)
     except ValueError as error:
-        return _Refused(str(error))
+        return Refused(str(error))
 
 
 def _usable_id(item: dict[str, Any]) -> str | None:
@@ -183,7 +188,7 @@ def _read_text(value: Any, name: str, field: str) -> str:
 
 
 def _fail_type(expected: str, value: Any, name: str, field: str) -> NoReturn:
-    reason = value.reason if isinstance(value, _Refused) else f"expected {expected}, got {_kind(value)}"
+    reason = value.reason if isinstance(value, Refused) else f"expected {expected}, got {_kind(value)}"
     raise GraphParseError(reason, node=name, field=field)
 
 

@@ -11,6 +11,7 @@ FINAL_ID = "final_result"
 
 Number = int | float
 Ties = Literal["even", "away"]
+Level = Literal["strict", "repaired"]
 
 
 class Node(Struct, frozen=True):
@@ -61,6 +62,32 @@ class Graph(Struct, frozen=True):
         lines = ",\n".join(f"    {node.to_json()}" for node in self.nodes)
         text = f'{{\n  "nodes": [\n{lines}\n  ]\n}}'
         return f"```json\n{text}\n```" if fenced else text
+
+
+class Fix(Struct, frozen=True):
+    """One lossless change that a repair made. ``code`` is stable, ``message`` is for people.
+
+    ``node`` is the id of the node in the repaired graph, or empty where the fix concerns the text. Codes of the
+    text: ``prose``, ``fence``, ``single_quotes``, ``trailing_comma``, ``missing_comma``, ``python_literal``,
+    ``node_list``. Codes of nodes: ``op_name``, ``number_text``, ``empty_field``, ``inline_node``,
+    ``duplicate_node``, ``order``, ``final_result``.
+    """
+
+    code: str
+    node: str
+    message: str
+
+
+class Reading(Struct, frozen=True):
+    """What reading a text gave: the graph, and how far from the language the text was.
+
+    ``level`` is ``strict`` (nothing was mended) or ``repaired`` (``fixes`` names every change, none of which
+    changed a number, dropped a node or invented one).
+    """
+
+    graph: Graph
+    level: Level
+    fixes: tuple[Fix, ...] = ()
 
 
 class GraphWarning(Struct, frozen=True):

@@ -1,0 +1,210 @@
+"""Lenient reading of a text with a graph in it, losing nothing: the first half of a repair.
+
+What JSON does not allow and models write all the same is read where it can mean one thing only: prose around the
+graph, a fence left open, single quotes, trailing commas, missing commas between nodes, Python's literals, numbers
+such as ``১২``. Each is noted. A bracket that is never closed means that the text was cut off, which nothing mends.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+from .errors import GraphParseError, quote
+from .parse import MAX_DEPTH, Refused, read_json_number
+
+_GRAPH_START = re.compile(r"""\{\s*["']nodes["']\s*:|\[\s*\{\s*["']""")
+_STRICT_FENCES = {("", ""), ("```json", "```")}
+_FENCES = re.compile(r"(?:\s|```(?:json)?)*", re.IGNORECASE)
+# An unclosed string matches up to the end of the text, which keeps the scan linear.
+_BRACKETS = re.compile(r""""(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?|[\[\]{}]""", re.DOTALL)
+# Python's own escapes, which JSON lacks, any other escape, or a quote that needs one.
+_ESCAPE_OR_QUOTE = re.compile(r"""\\x(?P<x>[0-9a-f]{2})|\\U(?P<u>00(?:0[0-9a-f]|10)[0-9a-f]{4})|\\.|\"""", re.DOTALL)
+_SPACE = re.compile(r"\s*")
+_TOKEN = re.compile(
+    r"""(?P<mark>[{}\[\]:,])|(?P<string>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|(?P<word>[^\s{}\[\]:,"']+)""", re.DOTALL
+)
+_WORDS: dict[str, tuple[object, bool]] = {
+    "true": (True, False),
+    "false": (False, False),
+    "null": (None, False),
+    "True": (True, True),
+    "False": (False, True),
+    "None": (None, True),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A number that stands in the text without quotes but not as JSON has it, such as ``১২`` or ``3/4``."""
+
+    text: str
+
+
+def load(text: str, note: Callable[[str, str], None]) -> Any:
+    """The value of the one graph in ``text``: an object with "nodes", or a bare list of nodes.
+
+    Numbers that JSON lacks arrive as `Written`, or as `Refused` where they are none. ``note`` takes the code and the
+    message of each fix, once a kind. Raises GraphParseError: no graph, several, cut off, or not to be read.
+    """
+    start, end = _find(text)
+    before, after = text[:start], text[end:]
+    if text[start] == "[" and re.search(r"[\[\]{}]", before + after):
+        raise GraphParseError("a list of nodes inside something else that is no graph")
+    if not _FENCES.fullmatch(before) or not _FENCES.fullmatch(after):
+        note("prose", "text around the graph")
+    elif (before.strip(), after.strip()) not in _STRICT_FENCES:
+        note("fence", "a code fence that is not closed, not opened, or not of json")
+    return _Reader(text, start, end, note).read()
+
+
+def _find(text: str) -> tuple[int, int]:
+    """Where the one graph of ``text`` begins and ends."""
+    found: tuple[int, int] | None = None
+    match = _GRAPH_START.search(text)
+    while match:
+        if found:
+            raise GraphParseError("more than one graph, and only one can be meant")
+        found = match.start(), _closing(text, match.start())
+        match = _GRAPH_START.search(text, found[1])
+    if found is None:
+        raise GraphParseError('no graph in the text: nothing begins with {"nodes": or with a list of nodes')
+    return found
+
+
+def _closing(text: str, start: int) -> int:
+    """Behind the bracket that closes the one at ``start``."""
+    depth = 0
+    for match in _BRACKETS.finditer(text, start):
+        if match[0] in "[{":
+            depth += 1
+        elif match[0] in "]}":
+            depth -= 1
+        if depth > MAX_DEPTH:
+            raise GraphParseError(f"brackets nested deeper than {MAX_DEPTH}")
+        if depth == 0:
+            return match.end()
+    raise GraphParseError("a bracket is never closed: the text is cut off")
+
+
+@dataclass(slots=True)
+class _Reader:
+    """A reader of JSON that forgives. ``_closing`` has bounded the depth, and so the recursion."""
+
+    text: str
+    at: int
+    end: int
+    note: Callable[[str, str], None]
+    _token: re.Match[str] | None = field(init=False, default=None)
+
+    def read(self) -> Any:
+        """The value that fills the text up to its end."""
+        self._next()
+        value = self._value()
+        if self._token is not None:
+            self._fail("more text than one value")
+        return value
+
+    def _next(self) -> None:
+        """Step to the next token; None at the end."""
+        space = _SPACE.match(self.text, self.at, self.end)
+        self.at = space.end() if space else self.at
+        self._token = _TOKEN.match(self.text, self.at, self.end)
+        if self._token is None and self.at < self.end:
+            self._fail("a string that is never closed")
+        if self._token is not None:
+            self.at = self._token.end()
+
+    def _sees(self, mark: str) -> bool:
+        return self._token is not None and self._token["mark"] == mark
+
+    def _take(self, mark: str) -> bool:
+        """Step over ``mark`` if it is next."""
+        if not self._sees(mark):
+            return False
+        self._next()
+        return True
+
+    def _value(self) -> Any:
+        if self._take("{"):
+            return self._object()
+        if self._take("["):
+            return self._list()
+        token = self._token
+        if token is None or token["mark"]:
+            self._fail("expected a value")
+        self._next()
+        return self._string(token[0]) if token["string"] else self._word(token[0])
+
+    def _object(self) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        while not self._take("}"):
+            key = self._key()
+            if key in found:
+                name = found.get("id")
+                raise GraphParseError("the key is there twice", node=name if isinstance(name, str) else None, field=key)
+            if not self._take(":"):
+                self._fail("expected a colon")
+            found[key] = self._value()
+            self._separator("}")
+        return found
+
+    def _key(self) -> str:
+        if self._token is None or not self._token["string"]:
+            self._fail("expected a key in quotes")
+        key = self._string(self._token[0])
+        self._next()
+        return key
+
+    def _list(self) -> list[Any]:
+        found: list[Any] = []
+        while not self._take("]"):
+            found.append(self._value())
+            if isinstance(found[-1], dict) and self._sees("{"):
+                self.note("missing_comma", "a comma between nodes was missing")
+            else:
+                self._separator("]")
+        return found
+
+    def _separator(self, closing: str) -> None:
+        if self._take(","):
+            if self._sees(closing):
+                self.note("trailing_comma", "a comma too many before a closing bracket")
+        elif not self._sees(closing):
+            self._fail("expected a comma or a closing bracket")
+
+    def _string(self, token: str) -> str:
+        if token[0] == "'":
+            self.note("single_quotes", "strings in single quotes")
+            token = '"' + _ESCAPE_OR_QUOTE.sub(_as_in_json, token[1:-1]) + '"'
+        try:
+            return str(json.loads(token))
+        except json.JSONDecodeError as error:
+            self._fail(f"a string that JSON does not have: {error.msg}")
+
+    def _word(self, word: str) -> Any:
+        if word in _WORDS:
+            value, is_python = _WORDS[word]
+            if is_python:
+                self.note("python_literal", "True, False or None as Python writes them")
+            return value
+        if word in {"NaN", "Infinity", "-Infinity"}:
+            return Refused(f"{word} is not a number of JSON")
+        number = read_json_number(word)
+        return Written(word) if isinstance(number, Refused) else number
+
+    def _fail(self, reason: str) -> NoReturn:
+        line = self.text.count("\n", 0, self.at) + 1
+        seen = f", at {quote(self._token[0])}" if self._token is not None else ""
+        raise GraphParseError(f"not to be read as a graph (line {line}{seen}): {reason}")
+
+
+def _as_in_json(match: re.Match[str]) -> str:
+    """An escape or a double quote of a string in single quotes, as a string in double quotes has it."""
+    code = match["x"] or match["u"]
+    if code:
+        return json.dumps(chr(int(code, 16)))[1:-1]
+    return {"\\'": "'", '"': '\\"'}.get(match[0], match[0])
