@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ..runtime.graph import Graph, Result, Step, to_bengali_digits
+from collections.abc import Sequence
+
+from ..runtime.graph import Graph, Influence, Result, Step, to_bengali_digits
 from ..runtime.graph.errors import printable
 
 
@@ -19,6 +21,23 @@ def render_result(graph: Graph, result: Result, *, trace: bool = True) -> str:
         return "\n".join([*lines, "", "distractors: none"])
     lines += ["", "distractors:", *(_distractor_line(step) for step in result.trace if step.id in marked)]
     return "\n".join(lines)
+
+
+def render_influences(influences: Sequence[Influence]) -> str:
+    """A line for every constant: what the answer does when it changes."""
+    return "\n".join(["", "sensitivity:", *(_influence_line(influence) for influence in influences)])
+
+
+def _influence_line(influence: Influence) -> str:
+    name = printable(f"{influence.node}, {influence.label}" if influence.label else influence.node)
+    if not influence.on_path:
+        effect = "none: the answer does not depend on it"
+    elif not influence.moves:
+        effect = "none near its value"
+    else:
+        effect = "moves the answer" if influence.slope is None else f"{influence.slope:+.6g} in the answer for +1"
+    marked = " (marked as a distractor)" if influence.distractor else ""
+    return f"  {name}: {effect}{marked}"
 
 
 def _both_scripts(text: str) -> str:

@@ -1,23 +1,29 @@
 """The graph language: reading, checking and executing computational graphs. Knows nothing of models."""
 
 from ..errors import GraphError
+from .batch import Answers, GraphBatch, execute_many
 from .check import answer_path, check_flags, check_graph
 from .errors import ExecutionError, GraphParseError, GraphStructureError
+from .evaluate import evaluate
 from .execute import execute
 from .numerals import format_number, to_ascii_digits, to_bengali_digits
 from .ops import OPS, Op
 from .repair import read
 from .schema import Fix, Graph, GraphWarning, Node, Reading, Result, Step
+from .sweep import Influence, sensitivity, sweep, with_values
 
 __all__ = [
     "OPS",
+    "Answers",
     "ExecutionError",
     "Fix",
     "Graph",
+    "GraphBatch",
     "GraphError",
     "GraphParseError",
     "GraphStructureError",
     "GraphWarning",
+    "Influence",
     "Node",
     "Op",
     "Reading",
@@ -26,9 +32,14 @@ __all__ = [
     "answer_path",
     "check_flags",
     "check_graph",
+    "evaluate",
     "execute",
+    "execute_many",
     "format_number",
     "read",
+    "sensitivity",
+    "sweep",
     "to_ascii_digits",
     "to_bengali_digits",
+    "with_values",
 ]

@@ -14,7 +14,7 @@ Ties = Literal["even", "away"]
 Level = Literal["strict", "repaired"]
 
 
-class Node(Struct, frozen=True):
+class Node(Struct, frozen=True, gc=False):
     """One node. ``const`` has ``val``; every other op has ``args``: ids of earlier nodes or literals."""
 
     id: str
@@ -36,7 +36,7 @@ class Node(Struct, frozen=True):
         return json.dumps(fields, ensure_ascii=False, allow_nan=False)
 
 
-class Graph(Struct, frozen=True):
+class Graph(Struct, frozen=True, gc=False):
     """A computational graph: nodes in topological order, the last one with the id ``final_result``."""
 
     nodes: tuple[Node, ...]
@@ -119,7 +119,8 @@ class Result(Struct, frozen=True, kw_only=True):
     ``answer`` is an int where it is integral. ``answer_text`` and ``answer_text_bn`` are the same number in
     ASCII and Bengali digits; in exact mode they are exact (``1/3``), and ``answer`` is the nearest double.
     ``values`` has every node (None: off the path and failed), ``order`` all ids, ``path`` the ids that the
-    answer depends on, in order, and ``distractors`` the ids that the graph marks as such.
+    answer depends on, in order, and ``distractors`` the ids that the graph marks as such. ``level`` and
+    ``fixes`` are those of the reading, where the graph came from a text; see `Reading`.
     """
 
     answer: int | float
@@ -132,3 +133,5 @@ class Result(Struct, frozen=True, kw_only=True):
     distractors: tuple[str, ...]
     warnings: tuple[GraphWarning, ...]
     trace: tuple[Step, ...]
+    level: Level = "strict"
+    fixes: tuple[Fix, ...] = ()

@@ -3,6 +3,7 @@
 import json
 import math
 import random
+from fractions import Fraction
 
 from hypothesis import strategies as st
 
@@ -47,33 +48,52 @@ def text_of(*nodes):
     return json.dumps({"nodes": list(nodes)}, ensure_ascii=False)
 
 
-def plain_evaluation(graph):
-    """The answer by naive recursion over dictionaries and floats: the oracle of the executor."""
-    nodes = {node.id: node for node in graph.nodes}
+def plain_evaluation(graph, number=float):
+    """The answer by a plain loop over dictionaries: the oracle of the executor, in floats or in Fractions.
 
-    def value(ref):
-        if ref not in nodes:
-            return float(ref)
-        node = nodes[ref]
-        if node.op == "const":
-            return float(node.val)
-        args = [value(arg) for arg in node.args]
-        return {
-            "identity": lambda: args[0],
-            "add": lambda: math.fsum(args),
-            "sum": lambda: math.fsum(args),
-            "sub": lambda: args[0] - args[1],
-            "mul": lambda: math.prod(args),
-            "div": lambda: args[0] / args[1],
-            "abs": lambda: abs(args[0]) if len(args) == 1 else abs(args[0] - args[1]),
-            "mean": lambda: math.fsum(args) / len(args),
-            "min": lambda: sorted(args)[0],
-            "max": lambda: sorted(args)[-1],
-            "sqrt": lambda: args[0] ** 0.5,
-            "ratio_split": lambda: args[0] * args[1] / math.fsum(args[1:]),
-        }[node.op]()
+    Errors are whatever Python raises.
+    """
+    values = {}
+    for node in graph.nodes:
+        values[node.id] = plain_value(node, values, number)
+    return values["final_result"]
 
-    return value("final_result")
+
+def plain_value(node, values, number=float):
+    """The value of ``node``, given those of the nodes before it."""
+    if node.op == "const":
+        return number(str(node.val))
+    return _plain_operation(node.op, [values[arg] if arg in values else number(str(arg)) for arg in node.args])
+
+
+def _plain_operation(op, args):
+    first, last = args[0], args[-1]
+    if op in {"div", "mod"} and abs(last) < 1e-10:
+        raise ZeroDivisionError
+    if op == "ratio_split" and min(args[1:]) < 0:
+        raise ValueError
+    if op in {"gcd", "lcm"}:
+        whole = [round(arg) if abs(arg - round(arg)) <= 1e-9 else int(arg) for arg in args]
+        return getattr(math, op)(*whole)
+    return {
+        "identity": lambda: first,
+        "add": lambda: sum(args),
+        "sum": lambda: sum(args),
+        "sub": lambda: first - last,
+        "mul": lambda: math.prod(args),
+        "div": lambda: first / last,
+        "abs": lambda: abs(first) if len(args) == 1 else abs(first - last),
+        "mean": lambda: sum(args) / len(args),
+        "min": lambda: sorted(args)[0],
+        "max": lambda: sorted(args)[-1],
+        "round": lambda: round(first),
+        "floor": lambda: math.floor(first),
+        "ceil": lambda: math.ceil(first),
+        "sqrt": lambda: math.sqrt(first) if isinstance(first, float) else Fraction(math.sqrt(first)),
+        "pow": lambda: first**last,
+        "mod": lambda: first % last,
+        "ratio_split": lambda: first * args[1] / sum(args[1:]),
+    }[op]()
 
 
 _ARITY = {
@@ -109,4 +129,47 @@ def well_formed_graphs(draw):
         if op == "abs":
             args = args[:1]
         nodes.append(call(f"m{index}", op, *args))
+    return graph_of(*nodes)
+
+
+_ALL_ARITIES = _ARITY | {
+    "round": (1, 1), "floor": (1, 1), "ceil": (1, 1), "sqrt": (1, 1), "pow": (2, 2), "mod": (2, 2), "gcd": (2, 3),
+    "lcm": (2, 3),
+}  # fmt: skip
+
+
+def _random_call(rng, nodes, name):
+    op = rng.choice(sorted(_ALL_ARITIES))
+    low, high = _ALL_ARITIES[op]
+    # Mostly recent nodes, for depth.
+    args = [rng.choice(nodes[-8:] if rng.random() < 0.7 else nodes).id for _ in range(rng.randint(low, high))]
+    if rng.random() < 0.1:
+        args[rng.randrange(len(args))] = rng.choice([2, "3", 0.5, "1.25"])
+    return call(name, op, *args, distractor=rng.random() < 0.2, label="লেবেল")
+
+
+def messy_graph(rng):
+    """A well-formed graph of any operations on any numbers: many of them fail, overflow or lose exactness."""
+    values = [0, 1, -1, 7, 12, 100, 2.5, -0.75, 1e-11, 45.6, 1e6, 123456789, 2**53, 1e16, 1e200, 3e-200]
+    nodes = [const(f"n{index}", rng.choice(values) * rng.choice([1, 1, 2, 3])) for index in range(rng.randint(1, 12))]
+    for index in range(rng.randint(0, 47)):
+        nodes.append(_random_call(rng, nodes, f"m{index}"))
+    return graph_of(*nodes)
+
+
+def exact_graph(rng):
+    """A graph whose every value is a multiple of 1/8 below 2^40: doubles and rationals must agree to the bit."""
+    nodes = [const(f"n{index}", rng.randint(-400, 4000) / rng.choice([1, 1, 1, 2, 8])) for index in range(6)]
+    values = {node.id: plain_value(node, {}, Fraction) for node in nodes}
+    for index in range(rng.randint(0, 53)):
+        trial = _random_call(rng, nodes, f"m{index}")
+        if trial.op == "pow" and not -8 <= Fraction(str(values.get(trial.args[1], trial.args[1]))) <= 8:
+            continue  # a power of thousands takes minutes to compute
+        try:
+            value = plain_value(trial, values, Fraction)
+        except (ArithmeticError, ValueError, TypeError):
+            continue
+        if isinstance(value, int | Fraction) and (8 * Fraction(value)).denominator == 1 and abs(value) < 2**40:
+            nodes.append(trial)
+            values[trial.id] = value
     return graph_of(*nodes)

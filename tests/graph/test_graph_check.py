@@ -1,5 +1,10 @@
+import random
+
 import pytest
-from graph_samples import EXAMPLE, call, const, graph_of, one_op
+from graph_samples import EXAMPLE, call, const, graph_of, messy_graph, one_op
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from dagger_edge.runtime.graph import (
     OPS,
@@ -10,8 +15,10 @@ from dagger_edge.runtime.graph import (
     answer_path,
     check_flags,
     check_graph,
+    evaluate,
     execute,
 )
+from dagger_edge.runtime.graph.check import _check_closely, _is_plainly_well_formed
 
 N1 = const("n1", 5)
 
@@ -153,3 +160,44 @@ def test_execute_checks_graphs_that_callers_build():
     with pytest.raises(GraphStructureError):
         execute(Graph((call("final_result", "identity", "final_result"),)))
     assert execute(one_op("add", 1, 2)).answer == 3
+
+
+@given(st.integers(0, 2**32), st.data())
+def test_the_quick_check_accepts_nothing_that_the_close_one_refuses(seed, data):
+    """A malformed graph that a caller built, let through by the fast road."""
+    nodes = list(messy_graph(random.Random(seed)).nodes)
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = data.draw(st.integers(0, len(nodes) - 1))
+        node = nodes[place]
+        change = data.draw(
+            st.sampled_from(
+                [
+                    {"id": "n0"},
+                    {"id": "other"},
+                    {"op": "add"},
+                    {"op": "const"},
+                    {"op": "??"},
+                    {"val": None},
+                    {"val": True},
+                    {"val": float("nan")},
+                    {"val": 7},
+                    {"args": None},
+                    {"args": ()},
+                    {"args": ("n0", "n0", "n0")},
+                    {"args": ("final_result",)},
+                ]
+            )
+        )
+        nodes[place] = replace(node, **change)
+    graph = Graph(tuple(nodes))
+    refusal = None
+    try:
+        _check_closely(graph)
+    except GraphStructureError as error:
+        refusal = str(error)
+    if refusal is None:
+        return
+    assert not _is_plainly_well_formed(graph.nodes)
+    with pytest.raises(GraphStructureError) as caught:
+        evaluate(graph)
+    assert str(caught.value) == refusal

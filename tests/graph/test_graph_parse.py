@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from dagger_edge.runtime.errors import GraphError
 from dagger_edge.runtime.graph import ExecutionError, Graph, GraphParseError, execute
+from dagger_edge.runtime.graph.parse import _load, _read_plain, _unfence, read_nodes
 
 CONST = {"id": "n1", "op": "const", "val": 5, "distractor": False, "label": "x"}
 FINAL = {"id": "final_result", "op": "identity", "args": ["n1"], "distractor": False, "label": ""}
@@ -245,3 +246,38 @@ def test_only_graph_errors_come_out(text):
     """Any exception of another type out of any text."""
     with contextlib.suppress(GraphParseError, ExecutionError):
         execute(Graph.parse(text))
+
+
+@given(well_formed_graphs(), st.data())
+def test_the_quick_road_says_what_the_slow_one_says(graph, data):
+    """A text that msgspec lets through and the language does not, or one read as another graph."""
+    text = graph.to_json(fenced=data.draw(st.booleans()))
+    for _ in range(data.draw(st.integers(0, 3))):
+        start = data.draw(st.integers(0, len(text)))
+        stop = start + data.draw(st.integers(0, 12))
+        pieces = ['"', ":", ",", "0", "0.0", "-", "e-400", "null", " ", "\\", '"label": "x", ', '"val": 1, ', "1" * 41]
+        text = text[:start] + data.draw(st.sampled_from(pieces)) + text[stop:]
+    quick = _read_plain(text.encode())
+    if quick is not None:
+        assert quick == Graph(read_nodes(_load(_unfence(text))))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"label": "x"', '"label": "x", "label": "x"'),
+        ('"distractor": false, "label": "x"', '"label": "x", "label": "x"'),
+        ('"val": 5', '"val": 5, "val": 6'),
+        ('"val": 5', '"val": 1e-400'),
+        ('"val": 5', f'"val": 0.{"1" * 41}'),
+        ('"val": 5', f'"val": {"1" * 41}'),
+    ],
+)
+def test_what_msgspec_says_nothing_of(old, new):
+    """The last of two equal keys taken, a number rounded to zero, digits without limit."""
+    text = text_of(CONST, FINAL)
+    assert _read_plain(text.encode()) is not None
+    changed = text.replace(old, new)
+    assert changed != text
+    assert _read_plain(changed.encode()) is None
+    fails(changed)

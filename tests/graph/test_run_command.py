@@ -108,3 +108,40 @@ def test_a_failed_distractor_is_shown_as_such():
     graph = graph_of(call("broken", "div", 1, 0, distractor=True), const("it", 5))
     assert "broken: div(1, 0) = no value" in render_result(graph, execute(graph))
     assert Graph.parse(graph.to_json()) == graph
+
+
+def test_a_repair_is_told_and_can_be_refused():
+    """A fix that the user never hears of."""
+    text = EXAMPLE.replace("122195", '"১,২২,১৯৫"')
+    done = run("--json", "-", text=text)
+    result = json.loads(done.stdout)
+    assert (result["answer"], result["level"]) == (5572092, "repaired")
+    assert [fix["code"] for fix in result["fixes"]] == ["number_text"]
+    assert 'repaired: n1: "১,২২,১৯৫" is 122195' in done.stderr
+    assert isinstance(run("--strict", "-", text=text).exception, GraphParseError)
+
+
+def test_what_if(graph_file):
+    """A changed constant that does not reach the answer."""
+    assert run("--set", "n1=১০০", "--set", "n5=1/2", graph_file).stdout.startswith("answer: 50 ")
+
+
+@pytest.mark.parametrize("setting", ["n1", "=5", "n1=", "n1=five", "n1=1/3", "nope=5", "total_money=5"])
+def test_what_if_of_nonsense(graph_file, setting):
+    """A setting that is ignored."""
+    assert isinstance(run("--set", setting, graph_file).exception, UsageError)
+
+
+def test_sensitivity_proves_distractors(graph_file):
+    """A distractor that is said to move the answer, or a needed number that is not."""
+    lines = run("--sensitivity", "--no-trace", graph_file).stdout.split("sensitivity:")[1]
+    assert "n1, মিনার কলম: +45.6 in the answer for +1" in lines
+    assert "n2, রাজুর কলম: none: the answer does not depend on it (marked as a distractor)" in lines
+    document = json.loads(run("--json", "--sensitivity", graph_file).stdout)
+    assert [row["moves"] for row in document["sensitivity"]] == [True, False, False, False, True]
+
+
+def test_sensitivity_of_a_constant_on_the_path_that_moves_nothing():
+    """The path taken for an influence."""
+    graph = graph_of(const("a", 3), const("zero", 0), call("it", "mul", "a", "zero")).to_json()
+    assert "a: none near its value" in run("--sensitivity", "-", text=graph).stdout

@@ -1,0 +1,166 @@
+"""Speed of the graph language against a plain recursive evaluation in Python, both in one run, interleaved.
+
+    PYTHONPATH=src python benchmarks/graph_executor.py [--json FILE]
+
+The peer is what one writes in ten lines: ``json.loads``, a dictionary of nodes, a recursive function that remembers
+the nodes it has done, and no check of anything. The graphs are the gold graphs of MSVAMP and MGSM in the repository.
+Run it on an idle machine: each figure is the median of the rounds, with the smallest and the largest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import operator
+import platform
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dagger_edge.runtime.graph import Graph, GraphBatch, evaluate, execute, execute_many, sweep
+
+DATA = Path(__file__).resolve().parents[1] / "tests" / "data"
+ROUNDS = 15
+SWEEP_ROWS = 1_000_000
+LOOP_ROWS = 20_000
+
+_OPERATIONS: dict[str, Callable[..., float]] = {
+    "identity": lambda a: a,
+    "add": lambda *args: sum(args),
+    "sum": lambda *args: sum(args),
+    "sub": operator.sub,
+    "mul": lambda *args: math.prod(args),
+    "div": operator.truediv,
+    "mean": lambda *args: sum(args) / len(args),
+    "min": min,
+    "max": max,
+    "abs": abs,
+    "round": round,
+    "floor": math.floor,
+    "ceil": math.ceil,
+    "mod": operator.mod,
+    "pow": pow,
+    "sqrt": math.sqrt,
+}
+
+Nodes = dict[str, dict[str, Any]]
+
+
+def plain_parse(text: str) -> Nodes:
+    """The nodes of a fenced graph by id."""
+    return {node["id"]: node for node in json.loads(text[8:-4])["nodes"]}
+
+
+def plain_answer(nodes: Nodes, name: str = "final_result", done: dict[str, float] | None = None) -> float:
+    """The answer by recursion."""
+    done = {} if done is None else done
+    if name not in done:
+        node = nodes[name]
+        if node["op"] == "const":
+            done[name] = float(node["val"])
+        else:
+            done[name] = _OPERATIONS[node["op"]](*[plain_answer(nodes, arg, done) for arg in node["args"]])
+    return done[name]
+
+
+def gold_texts() -> list[str]:
+    """The gold graphs of the repository, in the style of the prompt."""
+    lines = [line for path in sorted(DATA.glob("*_gold.jsonl")) for line in path.read_text("utf-8").splitlines()]
+    return [Graph.parse(json.dumps(json.loads(line)["graph"])).to_json(fenced=True) for line in lines]
+
+
+def measure(contestants: dict[str, Callable[[], object]], rounds: int = ROUNDS) -> dict[str, list[float]]:
+    """Seconds of each contestant in each round, in turn, after one round of warm-up."""
+    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    for turn in range(rounds + 1):
+        for name, run in contestants.items():
+            started = time.perf_counter()
+            run()
+            if turn:
+                seconds[name].append(time.perf_counter() - started)
+    return seconds
+
+
+def graph_rows(texts: Sequence[str]) -> list[dict[str, Any]]:
+    """One graph at a time, and all of them at once."""
+    plain = [plain_parse(text) for text in texts]
+    graphs = [Graph.parse(text) for text in texts]
+    batch = GraphBatch(graphs)
+    seconds = measure(
+        {
+            "plain Python, parse excluded": lambda: [plain_answer(nodes) for nodes in plain],
+            "evaluate, parse excluded": lambda: [evaluate(graph) for graph in graphs],
+            "plain Python, parse included": lambda: [plain_answer(plain_parse(text)) for text in texts],
+            "evaluate, parse included": lambda: [evaluate(Graph.parse(text)) for text in texts],
+            "execute (full trace), parse excluded": lambda: [execute(graph) for graph in graphs],
+            "execute_many, layout excluded": batch.run,
+            "execute_many, layout included": lambda: execute_many(graphs),
+            "execute_many, parse included": lambda: execute_many([Graph.parse(text) for text in texts]),
+        }
+    )
+    peers = {name: "included" if name.endswith("parse included") else "excluded" for name in seconds}
+    return [
+        _row(name, values, len(texts), seconds[f"plain Python, parse {peers[name]}"])
+        for name, values in seconds.items()
+    ]
+
+
+def sweep_rows(graph: Graph) -> list[dict[str, Any]]:
+    """One graph over many inputs: arrays against calls in a loop."""
+    rng = np.random.default_rng(0)
+    names = [node.id for node in graph.nodes if node.op == "const"]
+    inputs = {name: rng.integers(1, 1000, SWEEP_ROWS).astype(np.float64) for name in names}
+    nodes = plain_parse(graph.to_json(fenced=True))
+    columns = {name: column[:LOOP_ROWS].tolist() for name, column in inputs.items()}
+
+    def loop() -> None:
+        for row in range(LOOP_ROWS):
+            for name, column in columns.items():
+                nodes[name]["val"] = column[row]
+            plain_answer(nodes)
+
+    looped = measure({"plain Python in a loop": loop}, rounds=5)["plain Python in a loop"]
+    swept = measure({"sweep": lambda: sweep(graph, inputs)}, rounds=5)["sweep"]
+    per_row = [value * SWEEP_ROWS / LOOP_ROWS for value in looped]
+    return [
+        _row(f"plain Python in a loop, {len(graph.nodes)} nodes", per_row, SWEEP_ROWS, per_row),
+        _row(f"sweep, {len(graph.nodes)} nodes", swept, SWEEP_ROWS, per_row),
+    ]
+
+
+def _row(name: str, seconds: Sequence[float], count: int, peer: Sequence[float]) -> dict[str, Any]:
+    micros = [value / count * 1e6 for value in seconds]
+    return {
+        "what": name,
+        "graphs": count,
+        "median_us": round(statistics.median(micros), 4),
+        "min_us": round(min(micros), 4),
+        "max_us": round(max(micros), 4),
+        "times_faster": round(statistics.median(peer) / statistics.median(seconds), 2),
+    }
+
+
+def main() -> None:
+    """The command line of this script."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, help="write the rows there")
+    args = parser.parse_args()
+    texts = gold_texts()
+    graphs = sorted((Graph.parse(text) for text in texts), key=lambda graph: len(graph.nodes))
+    rows = [*graph_rows(texts), *sweep_rows(graphs[len(graphs) // 2]), *sweep_rows(graphs[-1])]
+    print("| | us a graph: median | min | max | times faster than plain Python |\n|---|---|---|---|---|")  # noqa: T201
+    for row in rows:
+        figures = "{median_us:.3f} | {min_us:.3f} | {max_us:.3f} | {times_faster:.2f}".format(**row)
+        print(f"| {row['what']} | {figures} |")  # noqa: T201
+    if args.json:
+        record = {"python": platform.python_version(), "numpy": np.__version__, "graphs": len(texts), "rows": rows}
+        args.json.write_text(json.dumps(record, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
