@@ -43,8 +43,9 @@ result. A flag is right where the graph has a constant of that value with that f
 - Data: {shapes} shapes of word problem, written for this project, with all operations that word problems use, one to
   four steps, up to three added distractor sentences, digits of both scripts and number words; and, {share:.0%} of
   the stream, rows 0-499 of MSVAMP Bengali (MIT) with labels written for this project, most of them with new numbers.
-- Training: {steps:,} steps of {batch} problems, cross entropy on the graph alone, seed {seed}, {device} with
-  {threads} threads, torch {torch}: {minutes:.0f} minutes; last loss {final_loss:.4f}. Command:
+- Training: {steps:,} steps of {batch} problems with Muon and AdamW, cross entropy on the graph alone, labels counting
+  less, seed {seed}, {device} with {threads} threads, torch {torch}: {minutes:.0f} minutes; last loss {final_loss:.4f}.
+  Command:
 
       python -m dagger_edge.export.demo.train CHECKPOINT --msvamp tests/data/msvamp_bn_gold.jsonl
 

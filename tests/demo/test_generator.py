@@ -10,9 +10,10 @@ from dagger_edge.export.demo.compose import Composer
 from dagger_edge.export.demo.distractors import DISTRACTORS, SCENERY
 from dagger_edge.export.demo.lexicon import accusative, genitive, locative
 from dagger_edge.export.demo.numbers import WORDS, NumberStyle, group_indian
+from dagger_edge.export.demo.order import in_one_order
 from dagger_edge.export.demo.shape import HELD_OUT, Ask, Shape, Step
 from dagger_edge.export.demo.shapes import SHAPES
-from dagger_edge.runtime.graph import Graph, check_flags, execute
+from dagger_edge.runtime.graph import Graph, Node, check_flags, execute
 
 PLAIN = Shape(
     name="plain",
@@ -88,6 +89,20 @@ def test_constants_stand_in_the_order_of_reading():
         constants = [node.val for node in problem.graph.nodes if node.op == "const"]
         if len(written) == len(constants):
             assert written == constants
+
+
+def test_operations_come_in_the_order_of_their_arguments():
+    """Two graphs for one question, of which the model would have to guess the one that is meant."""
+    nodes = [Node(id=name, op="const", val=value) for name, value in (("x", 7), ("y", 8), ("z", 9))]
+    late = Node(id="b", op="mul", args=("z", "y"))
+    early = Node(id="a", op="sub", args=("y", "x"))
+    both = Node(id="s", op="add", args=("b", "a"))
+    final = Node(id="final_result", op="identity", args=("s",))
+    graph = in_one_order([*nodes, late, early, both, final])
+    assert [node.args for node in graph.nodes[3:]] == [("n2", "n1"), ("n2", "n3"), ("n4", "n5"), ("n6",)]
+    assert graph.nodes[-1].id == "final_result"
+    assert execute(graph).answer == 73
+    assert in_one_order([*nodes, early, late, both, final]) == graph
 
 
 def test_the_three_kinds_of_distractor_are_there_and_carry_one_number():
