@@ -1,9 +1,8 @@
-"""Solves the ten questions of `tests/data/demo_questions.jsonl` with the demo and writes what came of each.
+"""Solves the questions of `tests/data/demo_questions.jsonl` with the demo and writes what came of each.
 
     python tests/demo/outcomes.py docs/questions.md
 
-The questions were written, and committed, before the model was trained; none is in the training stream
-(`test_corpus.py`). `test_questions.py` holds the document against the model.
+None is in the training stream (`test_corpus.py`). `test_questions.py` holds the document against the model.
 """
 
 from __future__ import annotations
@@ -16,11 +15,11 @@ import dagger_edge as de
 
 QUESTIONS = Path(__file__).resolve().parents[1] / "data" / "demo_questions.jsonl"
 _HEAD = """\
-# Ten questions and what the demo made of them
+# Questions and what the demo made of them
 
-The first is the DAGGER model card's own example; the others were written for this list before the model was trained,
-and none is in its training data. The list is made by `python tests/demo/outcomes.py docs/questions.md`, and a test
-holds it against the model in the package.
+The first is the DAGGER model card's own example; the others were written for this list: the first ten before the model
+was trained, the rest after, in one go, and every one of them is here. None is in the training data. The list is made by
+`python tests/demo/outcomes.py docs/questions.md`, and a test holds it against the model in the package.
 
 **{right} of {total} answers are right.**
 """
