@@ -21,6 +21,8 @@ from ..runtime.errors import DaggerEdgeError
 COMMANDS = {
     "solve": "Answer a Bengali word problem.",
     "run": "Execute a graph that is there already.",
+    "check": "Judge a graph: its form, its flags, its question.",
+    "show": "Draw a graph.",
     "export": "Turn a checkpoint into a bundle.",
     "inspect": "Say what a bundle is, and whether it is intact.",
 }

@@ -8,6 +8,8 @@ from .evaluate import evaluate
 from .execute import execute
 from .numerals import format_number, to_ascii_digits, to_bengali_digits
 from .ops import OPS, Op
+from .question import QuestionNumber, find_numbers
+from .question_check import check_question
 from .repair import read
 from .schema import Fix, Graph, GraphWarning, Node, Reading, Result, Step
 from .sweep import Influence, sensitivity, sweep, with_values
@@ -26,15 +28,18 @@ __all__ = [
     "Influence",
     "Node",
     "Op",
+    "QuestionNumber",
     "Reading",
     "Result",
     "Step",
     "answer_path",
     "check_flags",
     "check_graph",
+    "check_question",
     "evaluate",
     "execute",
     "execute_many",
+    "find_numbers",
     "format_number",
     "read",
     "sensitivity",

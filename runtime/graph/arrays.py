@@ -21,7 +21,7 @@ Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 ArrayFunction = Callable[[Sequence[Array]], Array]
 
-# Integers stay exact in a double up to here.
+# Integers below it are exact in a double; one that is it may have been rounded to it.
 EXACT_LIMIT = float(2**53)
 
 
@@ -31,8 +31,8 @@ def array_function(op: str, ties: Ties) -> ArrayFunction:
 
 
 def odd_rows(values: Array) -> Mask:
-    """Which of ``values`` are out of the ordinary: NaN, infinite, or past 2^53."""
-    return ~(np.abs(values) <= EXACT_LIMIT)
+    """Which of ``values`` are out of the ordinary: NaN, infinite, 2^53 or past it."""
+    return ~(np.abs(values) < EXACT_LIMIT)
 
 
 def _unless(odd: Mask, values: Array) -> Array:

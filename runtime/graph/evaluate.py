@@ -52,7 +52,7 @@ def _quick(graph: Graph) -> float | None:
                     return None
                 value = OPS[node.op].number([values[arg] for arg in args])
             values[node.id] = value
-    except (KeyError, ArithmeticError):
+    except (KeyError, ArithmeticError, ValueError):
         return None
     if len(values) < len(nodes) or not 0 < len(nodes) <= MAX_NODES or nodes[-1].id != FINAL_ID:
         return None

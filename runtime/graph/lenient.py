@@ -177,11 +177,13 @@ class _Reader:
             self._fail("expected a comma or a closing bracket")
 
     def _string(self, token: str) -> str:
+        inside = _ESCAPE_OR_QUOTE.sub(_as_in_json, token[1:-1])
         if token[0] == "'":
             self.note("single_quotes", "strings in single quotes")
-            token = '"' + _ESCAPE_OR_QUOTE.sub(_as_in_json, token[1:-1]) + '"'
+        elif inside != token[1:-1]:
+            self.note("python_literal", "escapes as Python writes them")
         try:
-            return str(json.loads(token))
+            return str(json.loads(f'"{inside}"'))
         except json.JSONDecodeError as error:
             self._fail(f"a string that JSON does not have: {error.msg}")
 
@@ -203,7 +205,7 @@ class _Reader:
 
 
 def _as_in_json(match: re.Match[str]) -> str:
-    """An escape or a double quote of a string in single quotes, as a string in double quotes has it."""
+    """An escape or a bare double quote inside a string of Python's, as a string of JSON has it."""
     code = match["x"] or match["u"]
     if code:
         return json.dumps(chr(int(code, 16)))[1:-1]

@@ -94,7 +94,9 @@ class GraphWarning(Struct, frozen=True):
     """Something that a caller should know, not an error. ``code`` is stable, ``message`` is for people.
 
     Codes: ``distractor_used``, ``unused_unmarked``, ``unused_failed``, ``inexact``, ``truncated``,
-    ``ratio_split``. Only the nodes off the answer's path can be ``unused_*``.
+    ``ratio_split``. Only the nodes off the answer's path can be ``unused_*``. Against a question:
+    ``const_not_in_question``, ``number_not_in_graph`` (``node`` is empty), ``impossible_answer``,
+    ``duplicate_label``; see `question_check.check_question`.
     """
 
     code: str

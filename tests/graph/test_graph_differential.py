@@ -50,13 +50,12 @@ def test_messy_graphs_have_one_outcome(seed):
     answers = execute_many([graph])
     assert same(str(answers.errors[0]) if answers.errors else answers.values[0], expected)
     if isinstance(expected, float):
-        flagged = {w.node for w in execute(graph).warnings if w.code == "inexact"}
-        assert answers.inexact[0] == bool(flagged & set(execute(graph).path))
-        try:
-            plain = plain_evaluation(graph)
-        except (ArithmeticError, ValueError, TypeError):
-            return  # a node off the path failed
-        assert math.isclose(expected, plain, rel_tol=1e-9, abs_tol=1e-300)
+        result = execute(graph)
+        is_inexact = any(w.code == "inexact" and w.node in result.path for w in result.warnings)
+        assert answers.inexact[0] == is_inexact
+        if not is_inexact:
+            on_path = Graph(tuple(node for node in graph.nodes if node.id in result.path))
+            assert math.isclose(expected, plain_evaluation(on_path), rel_tol=1e-9, abs_tol=1e-300)
 
 
 @given(st.lists(SEEDS, max_size=40))
@@ -93,7 +92,7 @@ def test_no_graphs_no_answers():
     assert len(execute_many([]).values) == 0
 
 
-@settings(max_examples=5_000)
+@settings(max_examples=300)
 @given(SEEDS, st.booleans())
 def test_a_sweep_is_a_loop_of_runs(seed, away):
     """Rows mixed up, or an odd row computed by the arrays."""
