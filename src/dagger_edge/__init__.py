@@ -5,7 +5,7 @@
     with de.demo() as solver:                       # or de.Solver.open("bundle/")
         solution = solver.solve("রহিমের কাছে ৫টি আম ছিল। ...")
 
-    graph = de.Graph.parse(text)
+    graph = de.read(text).graph
     result = de.execute(graph)
 
 Names are imported when they are first used: the graph language needs neither onnxruntime nor tokenizers.
@@ -26,55 +26,97 @@ if TYPE_CHECKING:
         ProviderError,
         UsageError,
     )
-    from .runtime.graph import ExecutionError, Graph, GraphParseError, GraphWarning, Node, Result, Step, execute
+    from .runtime.graph import (
+        Answers,
+        ExecutionError,
+        Fix,
+        Graph,
+        GraphBatch,
+        GraphParseError,
+        GraphWarning,
+        Influence,
+        Node,
+        Reading,
+        Result,
+        Step,
+        check_question,
+        evaluate,
+        execute,
+        execute_many,
+        read,
+        sensitivity,
+        sweep,
+    )
     from .runtime.solver import NoAnswerError, Solution, Solver, Timings, demo
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Answers": "graph",
     "Bundle": "bundle",
     "BundleError": "errors",
     "DaggerEdgeError": "errors",
     "ExecutionError": "graph",
+    "Fix": "graph",
     "Graph": "graph",
+    "GraphBatch": "graph",
     "GraphError": "errors",
     "GraphParseError": "graph",
     "GraphWarning": "graph",
+    "Influence": "graph",
     "ModelError": "errors",
     "NoAnswerError": "solver",
     "Node": "graph",
     "ProviderError": "errors",
+    "Reading": "graph",
     "Result": "graph",
     "Solution": "solver",
     "Solver": "solver",
     "Step": "graph",
     "Timings": "solver",
     "UsageError": "errors",
+    "check_question": "graph",
     "demo": "solver",
+    "evaluate": "graph",
     "execute": "graph",
+    "execute_many": "graph",
+    "read": "graph",
+    "sensitivity": "graph",
+    "sweep": "graph",
 }
 
 __all__ = [
+    "Answers",
     "Bundle",
     "BundleError",
     "DaggerEdgeError",
     "ExecutionError",
+    "Fix",
     "Graph",
+    "GraphBatch",
     "GraphError",
     "GraphParseError",
     "GraphWarning",
+    "Influence",
     "ModelError",
     "NoAnswerError",
     "Node",
     "ProviderError",
+    "Reading",
     "Result",
     "Solution",
     "Solver",
     "Step",
     "Timings",
     "UsageError",
+    "check_question",
     "demo",
+    "evaluate",
     "execute",
+    "execute_many",
+    "read",
+    "sensitivity",
+    "sweep",
 ]
 
 
