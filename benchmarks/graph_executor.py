@@ -26,6 +26,7 @@ from dagger_edge.runtime.graph import Graph, GraphBatch, evaluate, execute, exec
 
 DATA = Path(__file__).resolve().parents[1] / "tests" / "data"
 ROUNDS = 15
+ROUND_S = 0.05
 SWEEP_ROWS = 1_000_000
 LOOP_ROWS = 20_000
 
@@ -75,15 +76,20 @@ def gold_texts() -> list[str]:
 
 
 def measure(contestants: dict[str, Callable[[], object]], rounds: int = ROUNDS) -> dict[str, list[float]]:
-    """Seconds of each contestant in each round, in turn, after one round of warm-up."""
+    """Seconds of one run of each contestant in each round, in turn; a short run is repeated for `ROUND_S` seconds."""
+    repeats = {name: max(1, round(ROUND_S / _seconds(run, 1))) for name, run in contestants.items()}
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
-    for turn in range(rounds + 1):
+    for _ in range(rounds):
         for name, run in contestants.items():
-            started = time.perf_counter()
-            run()
-            if turn:
-                seconds[name].append(time.perf_counter() - started)
+            seconds[name].append(_seconds(run, repeats[name]))
     return seconds
+
+
+def _seconds(run: Callable[[], object], repeats: int) -> float:
+    started = time.perf_counter()
+    for _ in range(repeats):
+        run()
+    return (time.perf_counter() - started) / repeats
 
 
 def graph_rows(texts: Sequence[str]) -> list[dict[str, Any]]:

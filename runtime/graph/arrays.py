@@ -19,7 +19,9 @@ from .schema import Ties
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
-ArrayFunction = Callable[[Sequence[Array]], Array]
+# A sequence of arrays, or an array with a row an argument.
+Arguments = Sequence[Array] | Array
+ArrayFunction = Callable[[Arguments], Array]
 
 # Integers below it are exact in a double; one that is it may have been rounded to it.
 EXACT_LIMIT = float(2**53)
@@ -39,11 +41,11 @@ def _unless(odd: Mask, values: Array) -> Array:
     return np.where(odd, np.nan, values)
 
 
-def _identity(args: Sequence[Array]) -> Array:
+def _identity(args: Arguments) -> Array:
     return args[0]
 
 
-def _sum(args: Sequence[Array]) -> Array:
+def _sum(args: Arguments) -> Array:
     total = args[0]
     for arg in args[1:-1]:
         total = total + arg
@@ -52,11 +54,11 @@ def _sum(args: Sequence[Array]) -> Array:
     return total + args[-1] if len(args) > 1 else total
 
 
-def _subtract(args: Sequence[Array]) -> Array:
+def _subtract(args: Arguments) -> Array:
     return args[0] - args[1]
 
 
-def _multiply(args: Sequence[Array]) -> Array:
+def _multiply(args: Arguments) -> Array:
     product = args[0]
     for arg in args[1:-1]:
         product = product * arg
@@ -64,56 +66,56 @@ def _multiply(args: Sequence[Array]) -> Array:
     return product * args[-1]
 
 
-def _divide(args: Sequence[Array]) -> Array:
+def _divide(args: Arguments) -> Array:
     return _unless(np.abs(args[1]) < NEAR_ZERO, args[0] / args[1])
 
 
-def _absolute(args: Sequence[Array]) -> Array:
+def _absolute(args: Arguments) -> Array:
     return np.abs(args[0] if len(args) == 1 else args[0] - args[1])
 
 
-def _mean(args: Sequence[Array]) -> Array:
+def _mean(args: Arguments) -> Array:
     total = _sum(args)
     return _unless(odd_rows(total), total / len(args))
 
 
-def _minimum(args: Sequence[Array]) -> Array:
+def _minimum(args: Arguments) -> Array:
     least = args[0]
     for arg in args[1:]:
         least = np.minimum(least, arg)
     return least
 
 
-def _maximum(args: Sequence[Array]) -> Array:
+def _maximum(args: Arguments) -> Array:
     largest = args[0]
     for arg in args[1:]:
         largest = np.maximum(largest, arg)
     return largest
 
 
-def _round_even(args: Sequence[Array]) -> Array:
+def _round_even(args: Arguments) -> Array:
     return np.rint(args[0])
 
 
-def _round_away(args: Sequence[Array]) -> Array:
+def _round_away(args: Arguments) -> Array:
     size = np.abs(args[0])
     whole = np.floor(size)
     return np.copysign(np.where(size - whole >= 0.5, whole + 1, whole), args[0])
 
 
-def _floor(args: Sequence[Array]) -> Array:
+def _floor(args: Arguments) -> Array:
     return np.floor(args[0])
 
 
-def _ceil(args: Sequence[Array]) -> Array:
+def _ceil(args: Arguments) -> Array:
     return np.ceil(args[0])
 
 
-def _sqrt(args: Sequence[Array]) -> Array:
+def _sqrt(args: Arguments) -> Array:
     return np.sqrt(args[0])
 
 
-def _power(args: Sequence[Array]) -> Array:
+def _power(args: Arguments) -> Array:
     # numpy's own power may differ from the platform's in the last bit.
     return np.asarray(_POWERS(*args), dtype=np.float64)
 
@@ -125,7 +127,7 @@ def _one_power(base: float, exponent: float) -> float:
         return float("nan")
 
 
-def _remainder(args: Sequence[Array]) -> Array:
+def _remainder(args: Arguments) -> Array:
     return _unless(np.abs(args[1]) < NEAR_ZERO, np.remainder(args[0], args[1]))
 
 
@@ -137,7 +139,7 @@ def _integers(value: Array) -> tuple[NDArray[np.int64], Mask]:
     return np.where(odd, 0.0, nearest).astype(np.int64), odd
 
 
-def _gcd(args: Sequence[Array]) -> Array:
+def _gcd(args: Arguments) -> Array:
     common, odd = _integers(args[0])
     for arg in args[1:]:
         whole, is_odd = _integers(arg)
@@ -145,7 +147,7 @@ def _gcd(args: Sequence[Array]) -> Array:
     return _unless(odd, common.astype(np.float64))
 
 
-def _lcm(args: Sequence[Array]) -> Array:
+def _lcm(args: Arguments) -> Array:
     first, odd = _integers(args[0])
     common = np.abs(first)
     for arg in args[1:]:
@@ -157,7 +159,7 @@ def _lcm(args: Sequence[Array]) -> Array:
     return _unless(odd, common.astype(np.float64))
 
 
-def _ratio_split(args: Sequence[Array]) -> Array:
+def _ratio_split(args: Arguments) -> Array:
     share, whole = args[0] * args[1], _sum(args[1:])
     odd = odd_rows(share) | odd_rows(whole) | (whole == 0)
     for part in args[1:]:

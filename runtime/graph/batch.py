@@ -68,7 +68,7 @@ class GraphBatch:
         values = self._values.copy()
         with np.errstate(all="ignore"):
             for op, filled, sources in self._groups:
-                values[filled] = array_function(op, ties)(list(values[sources]))
+                values[filled] = array_function(op, ties)(values[sources])
         answers = Answers(np.full(len(self), np.nan), np.zeros(len(self), dtype=np.bool_), dict(self._malformed))
         answers.values[self._indices] = values[self._finals]
         for index in np.unique(self._owners[odd_rows(values)]).tolist():
