@@ -79,5 +79,5 @@ def _setting(text: str) -> tuple[str, Number]:
     except ValueError as error:
         raise UsageError(f'--set "{text}": {error}') from None
     if value is None:
-        raise UsageError(f'--set "{text}": the number has no finite decimal')
+        raise UsageError(f'--set "{text}": no double is exactly that number')
     return name, value

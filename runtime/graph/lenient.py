@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from .errors import GraphParseError, quote
-from .parse import MAX_DEPTH, Refused, read_json_number
+from .parse import Refused, bracket_depths, read_json_number
 
 _GRAPH_START = re.compile(r"""\{\s*["']nodes["']\s*:|\[\s*\{\s*["']""")
 _STRICT_FENCES = {("", ""), ("```json", "```")}
@@ -77,16 +77,9 @@ def _find(text: str) -> tuple[int, int]:
 
 def _closing(text: str, start: int) -> int:
     """Behind the bracket that closes the one at ``start``."""
-    depth = 0
-    for match in _BRACKETS.finditer(text, start):
-        if match[0] in "[{":
-            depth += 1
-        elif match[0] in "]}":
-            depth -= 1
-        if depth > MAX_DEPTH:
-            raise GraphParseError(f"brackets nested deeper than {MAX_DEPTH}")
+    for end, depth in bracket_depths(_BRACKETS.finditer(text, start)):
         if depth == 0:
-            return match.end()
+            return end
     raise GraphParseError("a bracket is never closed: the text is cut off")
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable, Iterator
 from typing import Any, NoReturn
 
 import msgspec
@@ -153,14 +154,24 @@ def _load(text: str) -> Any:
 
 
 def _check_depth(text: str) -> None:
+    for _ in bracket_depths(_BRACKETS.finditer(text)):
+        pass
+
+
+def bracket_depths(tokens: Iterable[re.Match[str]]) -> Iterator[tuple[int, int]]:
+    """Where each of ``tokens`` (brackets and strings) ends, and how deep the brackets are nested there.
+
+    Raises GraphParseError past `MAX_DEPTH`.
+    """
     depth = 0
-    for match in _BRACKETS.finditer(text):
+    for match in tokens:
         if match[0] in "[{":
             depth += 1
         elif match[0] in "]}":
             depth -= 1
         if depth > MAX_DEPTH:
             raise GraphParseError(f"brackets nested deeper than {MAX_DEPTH}")
+        yield match.end(), depth
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from .check import MAX_NODES, check_graph
+from .check import MAX_ARGS, MAX_NODES, check_graph
 from .errors import GraphParseError, GraphStructureError, quote
 from .lenient import Written, load
 from .numerals import decimal_value, read_number, read_written_number
@@ -66,7 +66,10 @@ class _Repair:
         self.fixes.append(Fix(code, node, message))
 
     def _mend_items(self, items: list[Any]) -> list[Any]:
-        lifted = [node for item in items for node in self._lift(item, _ids(items))]
+        if len(items) > MAX_NODES:
+            raise GraphStructureError(f"{len(items)} nodes; at most {MAX_NODES}", field="nodes")
+        taken = _ids(items)
+        lifted = [node for item in items for node in self._lift(item, taken)]
         ids = _ids(lifted)
         return [self._mend_node(item, ids) if isinstance(item, dict) else item for item in lifted]
 
@@ -74,6 +77,9 @@ class _Repair:
         """``item`` with the nodes inside its arguments, innermost first, each a node of its own."""
         if isinstance(item, dict) and isinstance(item.get("args"), list):
             args = list(item["args"])
+            if len(args) > MAX_ARGS:
+                name = str(item.get("id"))
+                raise GraphStructureError(f"{len(args)} arguments; at most {MAX_ARGS}", node=name, field="args")
             for place, arg in enumerate(args):
                 if isinstance(arg, dict):
                     name = arg.get("id") or _new_id(f"{item.get('id')}_{place + 1}", taken)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from msgspec import Struct
@@ -78,17 +78,21 @@ def sensitivity(graph: Graph, *, ties: Ties = "even") -> tuple[Influence, ...]:
 
 def with_values(graph: Graph, values: Mapping[str, Number]) -> Graph:
     """``graph`` with other numbers in the ``const`` nodes that ``values`` names. Raises UsageError for another id."""
+    _check_constants(graph, values)
+    return Graph(tuple(replace(node, val=values[node.id]) if node.id in values else node for node in graph.nodes))
+
+
+def _check_constants(graph: Graph, names: Iterable[str]) -> None:
     constants = [node.id for node in graph.nodes if node.op == "const"]
-    for name in values:
+    for name in names:
         if name not in constants:
             known = ", ".join(map(quote, constants)) or "none"
             raise UsageError(f"{quote(name)} is no constant of this graph; its constants: {known}")
-    return Graph(tuple(replace(node, val=values[node.id]) if node.id in values else node for node in graph.nodes))
 
 
 def _columns(graph: Graph, inputs: Mapping[str, ArrayLike]) -> dict[str, Array]:
     """``inputs`` as float64 arrays of one length."""
-    with_values(graph, dict.fromkeys(inputs, 0))
+    _check_constants(graph, inputs)
     columns = {}
     for name, given in inputs.items():
         try:
@@ -135,7 +139,8 @@ def _argument(arg: str | Number, ids: set[str], values: Mapping[str, Array]) -> 
 def _influence(graph: Graph, node: Node, value: Number, answer: Number, on_path: bool, ties: Ties) -> Influence:
     step = _RELATIVE_STEP * abs(value) or _RELATIVE_STEP
     tried = [value - step, value + step, value - 1, value + 1, *(value * factor for factor in _FACTORS)]
-    answers = sweep(graph, {node.id: tried}, ties=ties)
+    largest = np.finfo(np.float64).max
+    answers = sweep(graph, {node.id: np.clip(tried, -largest, largest)}, ties=ties)
     moves = bool(answers.errors) or bool((answers.values != float(answer)).any())
     slope = (answers.values[1] - answers.values[0]) / (2 * step)
     return Influence(

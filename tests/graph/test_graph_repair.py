@@ -224,6 +224,17 @@ def test_texts_that_are_no_graph(text, reason):
     assert reason in refused(text)
 
 
+def test_thousands_of_nodes_are_refused_before_they_are_mended():
+    """Work that grows with the square of what a model wrote."""
+    assert "at most 256" in refused("{'nodes': [" + "{'id': 'a'}," * 5_000 + "]}")
+
+
+def test_two_nodes_of_one_id_do_not_share_a_generated_one():
+    """An inline node that is taken for the one of another node."""
+    inline = [changed(SUM, args=[1, {"op": "const", "val": value}]) for value in (2, 3)]
+    assert "two nodes have this id" in refused(text_of(*inline, FINAL))
+
+
 def test_a_cycle_is_named_by_node():
     """An error that does not say where."""
     with pytest.raises(GraphStructureError) as caught:

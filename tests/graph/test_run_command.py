@@ -145,3 +145,11 @@ def test_sensitivity_of_a_constant_on_the_path_that_moves_nothing():
     """The path taken for an influence."""
     graph = graph_of(const("a", 3), const("zero", 0), call("it", "mul", "a", "zero")).to_json()
     assert "a: none near its value" in run("--sensitivity", "-", text=graph).stdout
+
+
+def test_sensitivity_at_the_edge_of_doubles():
+    """A trial value that overflows, reported as if the user had given it."""
+    graph = graph_of(const("a", 1.7e308), call("it", "min", "a", 5)).to_json()
+    done = run("--sensitivity", "-", text=graph)
+    assert done.exit_code == 0
+    assert "a: " in done.stdout.split("sensitivity:")[1]
