@@ -9,9 +9,9 @@ import msgspec
 
 from ..runtime.errors import UsageError
 from ..runtime.graph import Graph, Reading, execute, read, sensitivity, with_values
+from ..runtime.graph.node import Number, Ties
 from ..runtime.graph.numerals import decimal_value, read_written_number
 from ..runtime.graph.parse import MAX_TEXT_BYTES
-from ..runtime.graph.schema import Number, Ties
 from .inputs import read_text
 from .text import render_influences, render_result
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from ...runtime.graph import Graph, Node, execute
-from ...runtime.graph.schema import FINAL_ID
+from ...runtime.graph.node import FINAL_ID
 from .distractors import DISTRACTORS, SCENERY
 from .lexicon import CASES, CATEGORIES, Noun
 from .numbers import NumberStyle, Value, tidy

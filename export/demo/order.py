@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from ...runtime.graph import Graph, Node
-from ...runtime.graph.schema import FINAL_ID
+from ...runtime.graph.node import FINAL_ID
 
 _COMMUTATIVE = frozenset({"add", "sum", "mul", "mean", "min", "max", "gcd", "lcm"})
 

@@ -6,12 +6,13 @@ from .check import answer_path, check_flags, check_graph
 from .errors import ExecutionError, GraphParseError, GraphStructureError
 from .evaluate import evaluate
 from .execute import execute
+from .node import Node
 from .numerals import format_number, to_ascii_digits, to_bengali_digits
 from .ops import OPS, Op
 from .question import QuestionNumber, find_numbers
 from .question_check import check_question
 from .repair import read
-from .schema import Fix, Graph, GraphWarning, Node, Reading, Result, Step
+from .schema import Fix, Graph, GraphWarning, Reading, Result, Step
 from .sweep import Influence, sensitivity, sweep, with_values
 
 __all__ = [

@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from .node import Ties
 from .ops import INTEGER_TOLERANCE, NEAR_ZERO, OPS, OperationError
-from .schema import Ties
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]

@@ -1,27 +1,39 @@
 """Many graphs at once: laid out over arrays once, run as often as wanted.
 
-Every node of every graph gets a slot. Nodes that stand equally deep and have the same operation and number of
-arguments run as one array operation, whichever graphs they belong to. A graph with an odd node (see `arrays`) runs
-again alone, through `execute`.
+The records of the graphs' programs stand one behind the other in one array of 8-byte words: constants are in their
+slots from the beginning, and a step's word is replaced by its result. Steps that have the same place in their graphs
+and the same operation run as one array operation. A graph with an odd value (see `arrays`) runs again alone, through
+`execute`.
 """
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import GraphError
 from .arrays import Array, Mask, array_function, odd_rows
-from .check import check_graph, literal_value
 from .execute import execute
-from .schema import Graph, Ties
+from .node import Ties
+from .program import OP_BITS, SINGLE_OPS, SLOT_BITS, STEP_OPS
+from .schema import Graph
+
+WORD_BYTES = 8
 
 Slots = NDArray[np.int64]
-# An operation, the slots that it fills, and its arguments' slots of shape [arguments, filled].
-_Group = tuple[str, slice, Slots]
+Words = NDArray[np.uint64]
+# An operation, the slots that it fills, and those of its first and second arguments, each of shape [steps].
+_Group = tuple[str, Slots, Slots, Slots]
+
+_OP_MASK = 2**OP_BITS - 1
+_SLOT_MASK = 2**SLOT_BITS - 1
+# One constant that is NaN, for a graph without a record: it is odd, and runs alone.
+_ODD_RECORD = struct.pack("=dQ", float("nan"), 1 << SLOT_BITS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +52,7 @@ class Answers:
 
 
 class GraphBatch:
-    """Graphs laid out for `run`. Making one costs about as much as checking the graphs.
+    """Graphs laid out for `run`. Making one costs little for graphs that were parsed or have been run before.
 
     Args:
         graphs: any graphs, of one shape or of many; one that is not well formed costs its own answer only.
@@ -48,17 +60,14 @@ class GraphBatch:
 
     def __init__(self, graphs: Sequence[Graph]) -> None:
         self._graphs = tuple(graphs)
-        self._malformed: dict[int, GraphError] = {}
-        layout = _Layout()
-        for index, graph in enumerate(self._graphs):
-            try:
-                check_graph(graph)
-            except GraphError as error:
-                self._malformed[index] = error
-                continue
-            layout.add(index, graph)
-        self._values, self._owners, self._groups, self._finals = layout.finish()
-        self._indices = np.array([i for i in range(len(self._graphs)) if i not in self._malformed], dtype=np.int64)
+        records = _records(self._graphs)
+        words = np.frombuffer(b"".join(records), dtype=np.uint64)
+        ends = np.cumsum(np.fromiter(map(len, records), np.int64, len(records)) // WORD_BYTES)
+        self._starts = np.concatenate(([0], ends[:-1])) if len(records) else ends
+        last = words[ends - 1].astype(np.int64)
+        self._answers = self._starts + (last & _SLOT_MASK)
+        self._values = words.view(np.float64)
+        self._groups = _group_steps(words, self._starts, self._starts + (last >> SLOT_BITS), ends - 1)
 
     def __len__(self) -> int:
         return len(self._graphs)
@@ -67,11 +76,12 @@ class GraphBatch:
         """The answer of every graph; ``ties`` as in `execute`."""
         values = self._values.copy()
         with np.errstate(all="ignore"):
-            for op, filled, sources in self._groups:
-                values[filled] = array_function(op, ties)(values[sources])
-        answers = Answers(np.full(len(self), np.nan), np.zeros(len(self), dtype=np.bool_), dict(self._malformed))
-        answers.values[self._indices] = values[self._finals]
-        for index in np.unique(self._owners[odd_rows(values)]).tolist():
+            for op, filled, first, second in self._groups:
+                args = (values[first],) if op in SINGLE_OPS else (values[first], values[second])
+                values[filled] = array_function(op, ties)(args)
+        answers = Answers(values[self._answers], np.zeros(len(self), dtype=np.bool_), {})
+        odd = np.flatnonzero(odd_rows(values))
+        for index in np.unique(np.searchsorted(self._starts, odd, side="right") - 1).tolist():
             run_alone(self._graphs[index], index, answers, ties)
         return answers
 
@@ -97,54 +107,37 @@ def run_alone(graph: Graph, index: int, answers: Answers, ties: Ties) -> None:
     answers.inexact[index] = any(w.code == "inexact" and w.node in result.path for w in result.warnings)
 
 
-class _Layout:
-    """Slots for nodes and literals, and which of them run together."""
+def _records(graphs: Sequence[Graph]) -> list[bytes]:
+    """The record of each graph's program."""
+    try:
+        records = [graph.program.record for graph in graphs]
+    except GraphError:
+        records = [_record(graph) for graph in graphs]
+    return [record or _ODD_RECORD for record in records]
 
-    def __init__(self) -> None:
-        self._values: list[float] = []
-        self._owners: list[int] = []
-        self._finals: list[int] = []
-        self._members: dict[tuple[int, str, int], tuple[list[int], list[list[int]]]] = {}
 
-    def add(self, index: int, graph: Graph) -> None:
-        """Give a well-formed graph its slots."""
-        slots: dict[str, int] = {}
-        depths: dict[int, int] = {}
-        ids = {node.id for node in graph.nodes}
-        for node in graph.nodes:
-            slot = self._slot(index, float(node.val or 0.0))
-            if node.args is not None:
-                sources = [self._source(index, arg, slots, ids) for arg in node.args]
-                depths[slot] = 1 + max(depths.get(source, 0) for source in sources)
-                filled, inputs = self._members.setdefault((depths[slot], node.op, len(sources)), ([], []))
-                filled.append(slot)
-                inputs.append(sources)
-            slots[node.id] = slot
-        self._finals.append(slots[graph.nodes[-1].id])
+def _record(graph: Graph) -> bytes | None:
+    try:
+        return graph.program.record
+    except GraphError:
+        return None
 
-    def finish(self) -> tuple[Array, Slots, list[_Group], Slots]:
-        """Values and owners by slot, what runs together in an order in which it can, and the answers' slots.
 
-        The slots are renumbered so that what runs together is filled in one stretch.
-        """
-        called = [slot for _, (filled, _) in sorted(self._members.items()) for slot in filled]
-        order = [*sorted(set(range(len(self._values))) - set(called)), *called]
-        place = np.empty(len(order), dtype=np.int64)
-        place[order] = np.arange(len(order))
-        groups: list[_Group] = []
-        start = len(order) - len(called)
-        for (_, op, _), (filled, inputs) in sorted(self._members.items()):
-            stop = start + len(filled)
-            groups.append((op, slice(start, stop), np.ascontiguousarray(place[np.array(inputs)].T)))
-            start = stop
-        owners = np.array(self._owners, dtype=np.int64)[order]
-        return np.array(self._values)[order], owners, groups, place[self._finals]
+def _group_steps(words: Words, starts: Slots, firsts: Slots, ends: Slots) -> list[_Group]:
+    """The steps of all graphs, those together that have the same place in their graph and the same operation.
 
-    def _slot(self, index: int, value: float) -> int:
-        self._values.append(value)
-        self._owners.append(index)
-        return len(self._values) - 1
-
-    def _source(self, index: int, arg: str | float, slots: dict[str, int], ids: set[str]) -> int:
-        literal = None if arg in slots else literal_value(arg, ids)
-        return slots[str(arg)] if literal is None else self._slot(index, float(literal))
+    Graph ``i`` begins at word ``starts[i]``; its steps are the words from ``firsts[i]`` to ``ends[i]``.
+    """
+    counts = ends - firsts
+    before = np.cumsum(counts) - counts
+    filled = np.arange(counts.sum()) + np.repeat(firsts - before, counts)
+    steps = words[filled].view(np.uint16).reshape(-1, WORD_BYTES // 2)
+    order = np.argsort(steps[:, 0], kind="stable")
+    kinds, first, second, _ = steps[order].T
+    filled, base = filled[order], np.repeat(starts, counts)[order]
+    edges = [0, *(np.flatnonzero(np.diff(kinds)) + 1).tolist(), len(filled)]
+    return [
+        (STEP_OPS[kinds[a] & _OP_MASK], filled[a:b], base[a:b] + first[a:b], base[a:b] + second[a:b])
+        for a, b in pairwise(edges)
+        if a < b
+    ]

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
+from functools import partial
 
-from .check import ARITY, MAX_NODES, NUMBER_TYPES
 from .execute import MAX_EXACT_INTEGER, execute
+from .node import Number
 from .numerals import plain_value
 from .ops import OPS
-from .schema import FINAL_ID, Graph, Number
+from .program import SINGLE_OPS, STEP_OPS, Program
+from .schema import Graph
 
-# The most frequent ones, for two arguments: what is out of range shows in the value.
-_BINARY: dict[str, Callable[[float, float], float]] = {
-    "add": operator.add,
-    "sum": operator.add,
-    "sub": operator.sub,
-    "mul": operator.mul,
-}
+_StepFunction = Callable[[float, float], float]
 
 
 def evaluate(graph: Graph) -> Number:
@@ -26,35 +22,27 @@ def evaluate(graph: Graph) -> Number:
     Raises GraphStructureError for a graph that cannot be run in its order, ExecutionError for a node of the answer's
     path without a finite real value.
     """
-    value = _quick(graph)
+    value = _quick(graph.program)
     return execute(graph).answer if value is None else plain_value(value)
 
 
-def _quick(graph: Graph) -> float | None:
-    """The answer, if the graph is plainly well formed and every value ordinary; None sends it to the executor."""
-    nodes = graph.nodes
-    values: dict[str | float, float] = {}
-    value = 0.0
+def _quick(program: Program) -> float | None:
+    """The answer, if every value is ordinary; None sends the graph to the executor."""
+    values: list[float] = program.constants.copy()
     try:
-        for node in nodes:
-            args = node.args
-            if args is None:
-                if node.op != "const" or type(node.val) not in NUMBER_TYPES:
-                    return None
-                value = float(node.val)  # type: ignore[arg-type]
-            elif node.val is not None:
-                return None
-            elif len(args) == 2 and node.op in _BINARY:
-                value = _BINARY[node.op](values[args[0]], values[args[1]])
-            else:
-                low, high = ARITY[node.op]
-                if not low <= len(args) <= high:
-                    return None
-                value = OPS[node.op].number([values[arg] for arg in args])
-            values[node.id] = value
-    except (KeyError, ArithmeticError, ValueError):
+        for op, first, second in zip(program.ops, program.firsts, program.seconds, strict=True):
+            values.append(_STEPS[op](values[first], values[second]))
+        # A sum that is small has no large term, no infinity and no NaN in it.
+        is_ordinary = sum(map(abs, values)) <= MAX_EXACT_INTEGER
+    except (ArithmeticError, ValueError):
         return None
-    if len(values) < len(nodes) or not 0 < len(nodes) <= MAX_NODES or nodes[-1].id != FINAL_ID:
-        return None
-    # A sum that is small has no large term, no infinity and no NaN in it.
-    return value if sum(map(abs, values.values())) <= MAX_EXACT_INTEGER else None
+    return values[program.answer] if is_ordinary else None
+
+
+def _apply(op: str, first: float, second: float) -> float:
+    return OPS[op].number((first,) if op in SINGLE_OPS else (first, second))
+
+
+# The most frequent ones without a detour: what is out of range shows in the value.
+_DIRECT: dict[str, _StepFunction] = {"add": operator.add, "sub": operator.sub, "mul": operator.mul}
+_STEPS: tuple[_StepFunction, ...] = tuple(_DIRECT.get(op) or partial(_apply, op) for op in STEP_OPS)

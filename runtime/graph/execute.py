@@ -14,11 +14,13 @@ from fractions import Fraction
 from typing import get_args
 
 from ..errors import UsageError
-from .check import answer_path, check_flags, check_graph, literal_value, node_warning
+from .check import answer_path, check_flags, check_graph, node_warning
 from .errors import ExecutionError, printable, quote
+from .node import FINAL_ID, Node, Ties
 from .numerals import format_number, plain_value, to_bengali_digits
 from .ops import Op, OperationError, check_size, find_op, to_integer
-from .schema import FINAL_ID, Graph, GraphWarning, Node, Result, Step, Ties
+from .schema import Graph, GraphWarning, Result, Step
+from .structure import literal_value
 
 MAX_EXACT_INTEGER = 2**53
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TypeVar
 
-from .schema import Ties
+from .node import Ties
 
 Rational = Fraction | int
 NumberFunction = Callable[[Sequence[float]], float]

@@ -17,8 +17,8 @@ import msgspec
 from msgspec import Struct
 
 from .errors import GraphParseError, quote
+from .node import Node
 from .numerals import MAX_DIGITS, read_number
-from .schema import Graph, Node
 
 MAX_TEXT_BYTES = 64 * 1024
 MAX_DEPTH = 16
@@ -41,13 +41,13 @@ class Refused:
         self.reason = reason
 
 
-def read_graph(text: str | bytes) -> Graph:
-    """The nodes that ``text`` holds, each of the right form; ``check.check_graph`` judges them together.
+def parse_nodes(text: str | bytes) -> tuple[Node, ...]:
+    """The nodes that ``text`` holds, each of the right form; ``structure.check_nodes`` judges them together.
 
     Raises GraphParseError: longer than 64 KiB of UTF-8, not one JSON object, or a node of the wrong form.
     """
-    whole = decode_text(text)
-    return _read_plain(whole.encode()) or Graph(read_nodes(_load(_unfence(whole))))
+    data = encode_text(text)
+    return _read_plain(data) or read_nodes(_load(_unfence(decode_text(data))))
 
 
 def read_nodes(document: Any) -> tuple[Node, ...]:
@@ -81,8 +81,8 @@ class _WrittenGraph(Struct, forbid_unknown_fields=True, gc=False):
 _DECODER = msgspec.json.Decoder(_WrittenGraph)
 
 
-def _read_plain(data: bytes) -> Graph | None:
-    """The graph by msgspec, many times as fast, where nothing in ``data`` needs a closer look; else None.
+def _read_plain(data: bytes) -> tuple[Node, ...] | None:
+    """The nodes by msgspec, many times as fast, where nothing in ``data`` needs a closer look; else None.
 
     msgspec takes the last of two equal keys, any number of digits, and rounds to zero, all without a word. Without
     escapes every quote belongs to a string, so counting them shows a key too many.
@@ -94,36 +94,48 @@ def _read_plain(data: bytes) -> Graph | None:
         written = _DECODER.decode(data[7:-3] if fenced else data).nodes
     except msgspec.DecodeError:
         return None
-    strings = 1 + 7 * len(written)
+    nodes = []
     has_long = False
+    # "nodes"; then five keys a node and three strings of its own, where there is either val or args.
+    strings = 1 + 8 * len(written)
     for node in written:
-        if node.args is not None:
-            strings += 1 + len(node.args)
-        if node.val is not None:
-            strings += 1
-            has_long = has_long or type(node.val) is float or not -_SHORT < node.val < _SHORT
-            if node.val == 0 and type(node.val) is float:
-                return None
+        val, args = node.val, node.args
+        if args is None:
+            if type(val) is not int or not -_SHORT < val < _SHORT:
+                if not val:
+                    return None
+                has_long = True
+        elif val is None:
+            strings += len(args)
+        else:
+            return None
         if not node.id:
             return None
+        nodes.append(Node(node.id, node.op, val, args, node.distractor, node.label))
     if data.count(b'"') != 2 * strings or (has_long and _LONG_NUMBER.search(data)):
         return None
-    return Graph(tuple([Node(node.id, node.op, node.val, node.args, node.distractor, node.label) for node in written]))
+    return tuple(nodes)
 
 
-def decode_text(text: str | bytes) -> str:
-    """``text`` as a string that is valid Unicode and within the limit. Raises GraphParseError."""
+def encode_text(text: str | bytes) -> bytes:
+    """``text`` in bytes, within the limit. Raises GraphParseError."""
     if len(text) > MAX_TEXT_BYTES:
         raise GraphParseError(f"the text is longer than {MAX_TEXT_BYTES} bytes")
     try:
-        if isinstance(text, bytes):
-            return text.decode("utf-8")
-        size_bytes = len(text.encode("utf-8"))
+        data = text if isinstance(text, bytes) else text.encode()
     except UnicodeError as error:
         raise GraphParseError(f"the text is not valid UTF-8: {error}") from None
-    if size_bytes > MAX_TEXT_BYTES:
+    if len(data) > MAX_TEXT_BYTES:
         raise GraphParseError(f"the text is longer than {MAX_TEXT_BYTES} bytes")
-    return text
+    return data
+
+
+def decode_text(data: bytes) -> str:
+    """``data`` as a string. Raises GraphParseError where it is not valid UTF-8."""
+    try:
+        return data.decode()
+    except UnicodeError as error:
+        raise GraphParseError(f"the text is not valid UTF-8: {error}") from None
 
 
 def _unfence(text: str) -> str:

@@ -7,11 +7,13 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 
-from .check import check_graph, literal_value, node_warning
+from .check import check_graph, node_warning
 from .errors import quote
+from .node import Node
 from .numerals import format_number
 from .question import CASES, QuestionNumber, Token, plain_word, read_numbers, read_tokens, stems
-from .schema import Graph, GraphWarning, Node, Result
+from .schema import Graph, GraphWarning, Result
+from .structure import literal_value
 
 # Constants that need no source: counts of hours, days, months and weeks, powers of ten, a dozen, the neutral ones.
 WELL_KNOWN = frozenset(

@@ -12,13 +12,15 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from .check import MAX_ARGS, MAX_NODES, check_graph
+from .check import check_graph
 from .errors import GraphParseError, GraphStructureError, quote
 from .lenient import Written, load
+from .node import FINAL_ID, Node
 from .numerals import decimal_value, read_number, read_written_number
 from .ops import OPS, canonical_name
-from .parse import decode_text, read_nodes
-from .schema import FINAL_ID, Fix, Graph, Node, Reading
+from .parse import decode_text, encode_text, read_nodes
+from .schema import Fix, Graph, Reading
+from .structure import MAX_ARGS, MAX_NODES
 
 _FINAL_NAMES = frozenset({"final", "result", "answer", "output", "final_answer", FINAL_ID})
 
@@ -30,11 +32,11 @@ def read(text: str | bytes) -> Reading:
     makes it a graph: text that was cut off, a number that would have to be guessed, a cycle, an unknown id or op,
     a wrong number of arguments, none or several candidates for the answer.
     """
-    whole = decode_text(text)
+    data = encode_text(text)
     try:
-        return Reading(Graph.parse(whole), "strict")
+        return Reading(Graph.parse(data), "strict")
     except GraphParseError:
-        return _Repair().read(whole)
+        return _Repair().read(decode_text(data))
 
 
 @dataclass(slots=True)

@@ -2,41 +2,19 @@
 
 from __future__ import annotations
 
-import json
+from functools import cached_property
 from typing import Literal
 
 from msgspec import Struct
 
-FINAL_ID = "final_result"
+from .node import Node
+from .parse import parse_nodes
+from .program import Program, compile_nodes
 
-Number = int | float
-Ties = Literal["even", "away"]
 Level = Literal["strict", "repaired"]
 
 
-class Node(Struct, frozen=True, gc=False):
-    """One node. ``const`` has ``val``; every other op has ``args``: ids of earlier nodes or literals."""
-
-    id: str
-    op: str
-    val: int | float | None = None
-    args: tuple[str | int | float, ...] | None = None
-    distractor: bool = False
-    label: str = ""
-
-    def to_json(self) -> str:
-        """The node on one line, keys in the order of the DAGGER prompt, without the key it does not have."""
-        fields: dict[str, object] = {"id": self.id, "op": self.op}
-        if self.val is not None:
-            fields["val"] = self.val
-        if self.args is not None:
-            fields["args"] = self.args
-        fields["distractor"] = self.distractor
-        fields["label"] = self.label
-        return json.dumps(fields, ensure_ascii=False, allow_nan=False)
-
-
-class Graph(Struct, frozen=True, gc=False):
+class Graph(Struct, frozen=True, dict=True):
     """A computational graph: nodes in topological order, the last one with the id ``final_result``."""
 
     nodes: tuple[Node, ...]
@@ -47,12 +25,16 @@ class Graph(Struct, frozen=True, gc=False):
 
         Raises GraphParseError (GraphStructureError among them) that names node, field and reason.
         """
-        from .check import check_graph
-        from .parse import read_graph
-
-        graph = read_graph(text)
-        check_graph(graph)
+        nodes = parse_nodes(text)
+        program = compile_nodes(nodes)
+        graph = cls(nodes)
+        graph.__dict__["program"] = program
         return graph
+
+    @cached_property
+    def program(self) -> Program:
+        """The graph as numbered steps, made once; raises GraphStructureError where it cannot be run in its order."""
+        return compile_nodes(self.nodes)
 
     def to_json(self, *, fenced: bool = False) -> str:
         """The graph in the style of the DAGGER prompt: two-space list, a node a line.

@@ -12,10 +12,12 @@ from numpy.typing import ArrayLike
 from ..errors import UsageError
 from .arrays import Array, array_function, odd_rows
 from .batch import Answers, run_alone
-from .check import answer_path, check_graph, literal_value
+from .check import answer_path, check_graph
 from .errors import quote
 from .execute import execute
-from .schema import Graph, Node, Number, Ties
+from .node import Node, Number, Ties
+from .schema import Graph
+from .structure import literal_value
 
 # Rows that run together: their arrays stay in a core's cache.
 BLOCK_ROWS = 8192

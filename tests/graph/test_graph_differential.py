@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from graph_samples import exact_graph, messy_graph, plain_evaluation
+from graph_samples import call, exact_graph, graph_of, messy_graph, plain_evaluation
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -85,6 +85,14 @@ def test_a_malformed_graph_costs_its_own_answer_only():
     assert set(answers.errors) == {1}
     assert math.isnan(answers.values[1])
     assert answers.values[0] == answers.values[2] == execute(good).answer
+
+
+def test_a_graph_of_the_largest_size_is_one_among_others():
+    """More steps, or slots, than a batch has bits for."""
+    wide = [call(f"m{index}", "add", *[1.5 + index] * 64) for index in range(255)]
+    graphs = [exact_graph(random.Random(2)), graph_of(*wide), exact_graph(random.Random(3))]
+    assert execute_many(graphs).values.tolist() == [execute(graph).answer for graph in graphs]
+    assert evaluate(graphs[1]) == execute(graphs[1]).answer == 64 * 255.5
 
 
 def test_no_graphs_no_answers():

@@ -10,11 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ..check import MAX_NODES, check_flags
+from ..check import check_flags
 from ..errors import GraphStructureError, printable
+from ..node import FINAL_ID, Node
 from ..numerals import format_number, to_bengali_digits
 from ..ops import OPS
-from ..schema import FINAL_ID, Graph, Node, Result, Step
+from ..schema import Graph, Result, Step
+from ..structure import MAX_NODES
 
 Role = Literal["answer", "path", "distractor", "unused"]
 
