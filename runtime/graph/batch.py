@@ -1,9 +1,8 @@
 """Many graphs at once: laid out over arrays once, run as often as wanted.
 
-The records of the graphs' programs stand one behind the other in one array of 8-byte words: constants are in their
-slots from the beginning, and a step's word is replaced by its result. Steps that have the same place in their graphs
-and the same operation run as one array operation. A graph with an odd value (see `arrays`) runs again alone, through
-`execute`.
+The graphs' programs (see `program`) stand one behind the other in one array of doubles: constants are in their slots
+from the beginning, and results go there. Steps that have the same place in their graphs and the same operation run as
+one array operation. A graph with an odd value (see `arrays`) runs again alone, through `execute`.
 """
 
 from __future__ import annotations
@@ -20,20 +19,17 @@ from ..errors import GraphError
 from .arrays import Array, Mask, array_function, odd_rows
 from .execute import execute
 from .node import Ties
-from .program import OP_BITS, SINGLE_OPS, SLOT_BITS, STEP_OPS
+from .program import FIELDS, OP_BITS, SINGLE_OPS, STEP_OPS
 from .schema import Graph
 
-WORD_BYTES = 8
-
 Slots = NDArray[np.int64]
-Words = NDArray[np.uint64]
+Fields = NDArray[np.uint16]
 # An operation, the slots that it fills, and those of its first and second arguments, each of shape [steps].
 _Group = tuple[str, Slots, Slots, Slots]
 
 _OP_MASK = 2**OP_BITS - 1
-_SLOT_MASK = 2**SLOT_BITS - 1
-# One constant that is NaN, for a graph without a record: it is odd, and runs alone.
-_ODD_RECORD = struct.pack("=dQ", float("nan"), 1 << SLOT_BITS)
+# One slot with NaN in it, for a graph without a program: it is odd, and runs alone.
+_ODD_PROGRAM = struct.pack("=d4H", float("nan"), 1, 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +56,16 @@ class GraphBatch:
 
     def __init__(self, graphs: Sequence[Graph]) -> None:
         self._graphs = tuple(graphs)
-        records = _records(self._graphs)
-        words = np.frombuffer(b"".join(records), dtype=np.uint64)
-        ends = np.cumsum(np.fromiter(map(len, records), np.int64, len(records)) // WORD_BYTES)
-        self._starts = np.concatenate(([0], ends[:-1])) if len(records) else ends
-        last = words[ends - 1].astype(np.int64)
-        self._answers = self._starts + (last & _SLOT_MASK)
-        self._values = words.view(np.float64)
-        self._groups = _group_steps(words, self._starts, self._starts + (last >> SLOT_BITS), ends - 1)
+        programs = _programs(self._graphs)
+        words = np.frombuffer(b"".join(programs), dtype=np.float64)
+        ends = np.cumsum(np.fromiter(map(len, programs), np.int64, len(programs)) // words.itemsize)
+        self._starts = np.concatenate((np.zeros(1, np.int64), ends))[:-1]
+        last = ends - 1
+        fields = words.view(np.uint16).reshape(-1, FIELDS)
+        _, steps, answers, _ = fields[last].astype(np.int64).T
+        self._answers = self._starts + answers
+        self._values = words
+        self._groups = _group_steps(fields, self._starts, last - steps, steps)
 
     def __len__(self) -> int:
         return len(self._graphs)
@@ -107,37 +105,39 @@ def run_alone(graph: Graph, index: int, answers: Answers, ties: Ties) -> None:
     answers.inexact[index] = any(w.code == "inexact" and w.node in result.path for w in result.warnings)
 
 
-def _records(graphs: Sequence[Graph]) -> list[bytes]:
-    """The record of each graph's program."""
+def _programs(graphs: Sequence[Graph]) -> list[bytes]:
+    """The program of each graph; of one without it, a program that is odd."""
     try:
-        records = [graph.program.record for graph in graphs]
+        programs = [graph.program.packed for graph in graphs]
     except GraphError:
-        records = [_record(graph) for graph in graphs]
-    return [record or _ODD_RECORD for record in records]
+        programs = [_program(graph) for graph in graphs]
+    return [program or _ODD_PROGRAM for program in programs]
 
 
-def _record(graph: Graph) -> bytes | None:
+def _program(graph: Graph) -> bytes:
     try:
-        return graph.program.record
+        return graph.program.packed
     except GraphError:
-        return None
+        return b""
 
 
-def _group_steps(words: Words, starts: Slots, firsts: Slots, ends: Slots) -> list[_Group]:
+def _group_steps(fields: Fields, starts: Slots, firsts: Slots, counts: Slots) -> list[_Group]:
     """The steps of all graphs, those together that have the same place in their graph and the same operation.
 
-    Graph ``i`` begins at word ``starts[i]``; its steps are the words from ``firsts[i]`` to ``ends[i]``.
+    Args:
+        fields: the four numbers of every word, of which only some are steps; shape [words, 4].
+        starts: for each graph, its first word, which is its first slot.
+        firsts: for each graph, the word of its first step.
+        counts: for each graph, how many steps it has.
     """
-    counts = ends - firsts
     before = np.cumsum(counts) - counts
-    filled = np.arange(counts.sum()) + np.repeat(firsts - before, counts)
-    steps = words[filled].view(np.uint16).reshape(-1, WORD_BYTES // 2)
+    steps = fields[np.arange(counts.sum()) + np.repeat(firsts - before, counts)]
     order = np.argsort(steps[:, 0], kind="stable")
-    kinds, first, second, _ = steps[order].T
-    filled, base = filled[order], np.repeat(starts, counts)[order]
-    edges = [0, *(np.flatnonzero(np.diff(kinds)) + 1).tolist(), len(filled)]
+    kinds, filled, first, second = steps[order].astype(np.int64).T
+    base = np.repeat(starts, counts)[order]
+    edges = [0, *(np.flatnonzero(np.diff(kinds)) + 1).tolist(), len(kinds)]
     return [
-        (STEP_OPS[kinds[a] & _OP_MASK], filled[a:b], base[a:b] + first[a:b], base[a:b] + second[a:b])
+        (STEP_OPS[kinds[a] & _OP_MASK], base[a:b] + filled[a:b], base[a:b] + first[a:b], base[a:b] + second[a:b])
         for a, b in pairwise(edges)
         if a < b
     ]

@@ -9,11 +9,13 @@ from functools import partial
 from .execute import MAX_EXACT_INTEGER, execute
 from .node import Number
 from .numerals import plain_value
-from .ops import OPS
-from .program import SINGLE_OPS, STEP_OPS, Program
+from .ops import NEAR_ZERO, OPS
+from .program import OP_BITS, SINGLE_OPS, STEP_OPS, Program
 from .schema import Graph
 
 _StepFunction = Callable[[float, float], float]
+
+_OP_MASK = 2**OP_BITS - 1
 
 
 def evaluate(graph: Graph) -> Number:
@@ -28,10 +30,11 @@ def evaluate(graph: Graph) -> Number:
 
 def _quick(program: Program) -> float | None:
     """The answer, if every value is ordinary; None sends the graph to the executor."""
-    values: list[float] = program.constants.copy()
+    values = program.values.copy()
+    fields = iter(program.fields)
     try:
-        for op, first, second in zip(program.ops, program.firsts, program.seconds, strict=True):
-            values.append(_STEPS[op](values[first], values[second]))
+        for kind, filled, first, second in zip(fields, fields, fields, fields, strict=False):
+            values[filled] = _STEPS[kind & _OP_MASK](values[first], values[second])
         # A sum that is small has no large term, no infinity and no NaN in it.
         is_ordinary = sum(map(abs, values)) <= MAX_EXACT_INTEGER
     except (ArithmeticError, ValueError):
@@ -43,6 +46,12 @@ def _apply(op: str, first: float, second: float) -> float:
     return OPS[op].number((first,) if op in SINGLE_OPS else (first, second))
 
 
+def _divide(dividend: float, divisor: float) -> float:
+    if abs(divisor) < NEAR_ZERO:
+        raise ZeroDivisionError
+    return dividend / divisor
+
+
 # The most frequent ones without a detour: what is out of range shows in the value.
-_DIRECT: dict[str, _StepFunction] = {"add": operator.add, "sub": operator.sub, "mul": operator.mul}
+_DIRECT: dict[str, _StepFunction] = {"add": operator.add, "sub": operator.sub, "mul": operator.mul, "div": _divide}
 _STEPS: tuple[_StepFunction, ...] = tuple(_DIRECT.get(op) or partial(_apply, op) for op in STEP_OPS)

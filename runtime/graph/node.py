@@ -6,6 +6,7 @@ import json
 from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import astuple
 
 FINAL_ID = "final_result"
 
@@ -13,7 +14,7 @@ Number = int | float
 Ties = Literal["even", "away"]
 
 
-class Node(Struct, frozen=True, gc=False):
+class Node(Struct, frozen=True, gc=False, eq=False):
     """One node. ``const`` has ``val``; every other op has ``args``: ids of earlier nodes or literals."""
 
     id: str
@@ -22,6 +23,13 @@ class Node(Struct, frozen=True, gc=False):
     args: tuple[str | int | float, ...] | None = None
     distractor: bool = False
     label: str = ""
+
+    # By hand, since those of msgspec tell apart a node and one of a class that derives from it.
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Node) and astuple(self) == astuple(other)
+
+    def __hash__(self) -> int:
+        return hash(astuple(self))
 
     def to_json(self) -> str:
         """The node on one line, keys in the order of the DAGGER prompt, without the key it does not have."""

@@ -103,11 +103,11 @@ def decimal_value(value: Fraction) -> int | float | None:
 
 def plain_value(value: float | Fraction) -> int | float:
     """``value`` for a result: an int where it is integral (and of ordinary size), else a double."""
+    if isinstance(value, int):
+        return value
     if isinstance(value, Fraction):
         return value.numerator if value.denominator == 1 else float(value)
-    if isinstance(value, float) and value.is_integer() and abs(value) < _PLAIN_BELOW:
-        return int(value)
-    return value
+    return int(value) if value.is_integer() and abs(value) < _PLAIN_BELOW else value
 
 
 def format_number(value: float | Fraction) -> str:

@@ -19,6 +19,7 @@ from msgspec import Struct
 from .errors import GraphParseError, quote
 from .node import Node
 from .numerals import MAX_DIGITS, read_number
+from .program import Program, UnusualError, compile_nodes, compile_plain
 
 MAX_TEXT_BYTES = 64 * 1024
 MAX_DEPTH = 16
@@ -28,8 +29,6 @@ _FENCE_OPEN = "```json"
 _FENCE_CLOSE = "```"
 # An unclosed string matches up to the end of the text, which keeps the scan linear.
 _BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
-# Integers below it have few digits.
-_SHORT = 10**15
 _LONG_NUMBER = re.compile(rb"[0-9.]{%d}" % MAX_DIGITS)
 _KEYS = ("id", "op", "val", "args", "distractor", "label")
 
@@ -41,13 +40,18 @@ class Refused:
         self.reason = reason
 
 
-def parse_nodes(text: str | bytes) -> tuple[Node, ...]:
-    """The nodes that ``text`` holds, each of the right form; ``structure.check_nodes`` judges them together.
+def parse_nodes(text: str | bytes) -> tuple[tuple[Node, ...], Program]:
+    """The nodes that ``text`` holds, and the program that they are.
 
-    Raises GraphParseError: longer than 64 KiB of UTF-8, not one JSON object, or a node of the wrong form.
+    Raises GraphParseError: longer than 64 KiB of UTF-8, not one JSON object, or a node of the wrong form;
+    GraphStructureError among them: the nodes cannot be run in their order.
     """
     data = encode_text(text)
-    return _read_plain(data) or read_nodes(_load(_unfence(decode_text(data))))
+    plain = _read_plain(data)
+    if plain is not None:
+        return plain
+    nodes = read_nodes(_load(_unfence(decode_text(data))))
+    return nodes, compile_nodes(nodes)
 
 
 def read_nodes(document: Any) -> tuple[Node, ...]:
@@ -63,26 +67,26 @@ def read_nodes(document: Any) -> tuple[Node, ...]:
     return tuple(_read_node(item, f"nodes[{index}]") for index, item in enumerate(nodes))
 
 
-class _WrittenNode(Struct, forbid_unknown_fields=True, kw_only=True, gc=False):
-    """A node as models write it: the keys that every node has are required."""
+class _WrittenNode(Node, frozen=True, kw_only=True, gc=False, eq=False, forbid_unknown_fields=True):
+    """A node as models write it: the keys that every node has are required, and there are no literals."""
 
-    id: str
-    op: str
-    val: int | float | None = None
     args: tuple[str, ...] | None = None
     distractor: bool
     label: str
 
 
+_WrittenNode.__name__ = Node.__name__
+
+
 class _WrittenGraph(Struct, forbid_unknown_fields=True, gc=False):
-    nodes: list[_WrittenNode]
+    nodes: tuple[_WrittenNode, ...]
 
 
 _DECODER = msgspec.json.Decoder(_WrittenGraph)
 
 
-def _read_plain(data: bytes) -> tuple[Node, ...] | None:
-    """The nodes by msgspec, many times as fast, where nothing in ``data`` needs a closer look; else None.
+def _read_plain(data: bytes) -> tuple[tuple[Node, ...], Program] | None:
+    """The graph by msgspec, many times as fast, where nothing in ``data`` needs a closer look; else None.
 
     msgspec takes the last of two equal keys, any number of digits, and rounds to zero, all without a word. Without
     escapes every quote belongs to a string, so counting them shows a key too many.
@@ -91,30 +95,16 @@ def _read_plain(data: bytes) -> tuple[Node, ...] | None:
         return None
     fenced = data.startswith(b"```json") and data.endswith(b"```")
     try:
-        written = _DECODER.decode(data[7:-3] if fenced else data).nodes
-    except msgspec.DecodeError:
+        nodes = _DECODER.decode(data[7:-3] if fenced else data).nodes
+        program, arguments, has_doubles = compile_plain(nodes)
+    except (msgspec.DecodeError, UnusualError):
         return None
-    nodes = []
-    has_long = False
-    # "nodes"; then five keys a node and three strings of its own, where there is either val or args.
-    strings = 1 + 8 * len(written)
-    for node in written:
-        val, args = node.val, node.args
-        if args is None:
-            if type(val) is not int or not -_SHORT < val < _SHORT:
-                if not val:
-                    return None
-                has_long = True
-        elif val is None:
-            strings += len(args)
-        else:
-            return None
-        if not node.id:
-            return None
-        nodes.append(Node(node.id, node.op, val, args, node.distractor, node.label))
-    if data.count(b'"') != 2 * strings or (has_long and _LONG_NUMBER.search(data)):
+    # "nodes"; five keys and three strings a node, for it has either val or args; and the arguments.
+    if data.count(b'"') != 2 * (1 + 8 * len(nodes) + arguments):
         return None
-    return tuple(nodes)
+    if has_doubles and (0 in [node.val for node in nodes] or _LONG_NUMBER.search(data)):
+        return None
+    return nodes, program
 
 
 def encode_text(text: str | bytes) -> bytes:

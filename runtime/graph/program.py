@@ -1,9 +1,9 @@
 """A graph that can be run, as numbered steps: what the quick ways of running it share.
 
-Every value has a slot: the constants first, then the result of each step. A step takes the slots of two arguments
+Every node has a slot for its value, an ``identity`` that of its argument. A step takes the slots of two arguments
 (twice the same where it needs one) and fills its own. An operation on more arguments becomes several steps, in the
-order in which `ops` goes through them; ``identity`` becomes none. Steps word no errors: a value out of the ordinary
-sends the graph to `execute`.
+order in which `ops` goes through them. Steps word no errors: a value out of the ordinary sends the graph to `execute`.
+
 """
 
 from __future__ import annotations
@@ -23,52 +23,63 @@ _PAIR_OPS = ("add", "sub", "mul", "div", "min", "max", "pow", "mod", "gcd", "lcm
 SINGLE_OPS = ("abs", "round", "floor", "ceil", "sqrt")
 STEP_OPS = _PAIR_OPS + SINGLE_OPS
 
-# A record's word for a step: operation, position among the steps, and the two slots.
+# The low bits of a step's first number are the operation's index in `STEP_OPS`, the others the step's place.
 OP_BITS = 5
-SLOT_BITS = 16
+FIELDS = 4
 MAX_STEPS = 2 ** (16 - OP_BITS)
+# Slots below it make a step's last field small, and its four fields, seen as one double, no huge number.
+MAX_SLOTS = 2**14
 
 _CODES = {op: code for code, op in enumerate(STEP_OPS)} | {"sum": STEP_OPS.index("add")}
 _PAIRS = {op: _CODES[op] for op in (*_PAIR_OPS, "sum")}
-_NUMBER_TYPES = frozenset({int, float})
 # Constants below it are finite and have few digits.
 _PLAIN_LIMIT = 1e15
-# Where steps are numbered from until the number of constants is known.
-_FIRST_STEP = 2**20
+# Steps have four fields each, so the length of all fields has the place of the next step from this bit on.
+_PLACE_SHIFT = OP_BITS - 2
 
 
 class Program(Struct, frozen=True):
     """A well-formed graph as steps.
 
     Attributes:
-        constants: the values of the first slots.
-        ops: for each step, the index of its operation in `STEP_OPS`.
-        firsts: for each step, the slot of its first argument.
-        seconds: for each step, the slot of its second argument, or of the first again.
+        values: for each slot its constant, or 0 where a step fills it.
+        fields: four numbers for each step, one after the other: its place among the steps (from bit `OP_BITS` on) and
+            operation (below, an index of `STEP_OPS`), the slot that it fills, the slots of its two arguments.
         answer: the slot of the final result.
-        record: the same in words of 8 bytes, one a slot: constants as doubles, steps, and a last word of the answer
-            and the number of constants. None where a number does not fit.
+        packed: the same in words of 8 bytes, to be joined with those of other graphs: a double for each slot, then
+            four 16-bit numbers for each step, then four more: the number of slots and of steps, the answer's slot, 0.
+            Empty where there are too many.
     """
 
-    constants: list[Number]
-    ops: list[int]
-    firsts: list[int]
-    seconds: list[int]
+    values: list[Number]
+    fields: list[int]
     answer: int
-    record: bytes | None
+    packed: bytes
 
 
-class _UnusualError(Exception):
+class UnusualError(Exception):
     """Nodes that the quick road does not take: malformed, or with literals or huge numbers."""
 
 
 def compile_nodes(nodes: tuple[Node, ...]) -> Program:
     """The program of ``nodes``. Raises GraphStructureError unless they can be run in their order."""
     try:
-        return _compile(nodes, {}, _PLAIN_LIMIT)
-    except (_UnusualError, KeyError):
+        return compile_plain(nodes)[0]
+    except UnusualError:
         check_nodes(nodes)
-        return _compile(nodes, _literals(nodes), math.inf)
+        return _compile(nodes, _literals(nodes), math.inf)[0]
+
+
+def compile_plain(nodes: tuple[Node, ...]) -> tuple[Program, int, bool]:
+    """The program of well-formed ``nodes`` without literals or huge numbers.
+
+    With it, for the reader: how many arguments the nodes have in all, and whether a constant is a double. Raises
+    UnusualError for other nodes.
+    """
+    try:
+        return _compile(nodes, {}, _PLAIN_LIMIT)
+    except KeyError:
+        raise UnusualError from None
 
 
 def _literals(nodes: tuple[Node, ...]) -> dict[str | Number, Number]:
@@ -78,54 +89,68 @@ def _literals(nodes: tuple[Node, ...]) -> dict[str | Number, Number]:
     return {arg: value for arg, value in values.items() if value is not None}
 
 
-def _compile(nodes: tuple[Node, ...], literals: dict[str | Number, Number], limit: float) -> Program:
-    """The program of ``nodes``. Raises _UnusualError, or KeyError for an unknown argument, where it takes them not."""
-    constants = list(literals.values())
+def _compile(nodes: tuple[Node, ...], literals: dict[str | Number, Number], limit: float) -> tuple[Program, int, bool]:
+    """What `compile_plain` returns. Raises UnusualError, or KeyError for an argument that is no slot."""
+    values = list(literals.values())
     slots: dict[str | Number, int] = {arg: slot for slot, arg in enumerate(literals)}
-    steps = _Steps()
-    ops, firsts, seconds = steps.ops, steps.firsts, steps.seconds
+    fields: list[int] = []
+    arguments, has_doubles = 0, False
     for node in nodes:
-        args = node.args
+        op, args = node.op, node.args
         if args is None:
             val = node.val
-            if node.op != "const" or type(val) not in _NUMBER_TYPES or not -limit < val < limit:  # type: ignore[operator]
-                raise _UnusualError
-            slots[node.id] = len(constants)
-            constants.append(val)  # type: ignore[arg-type]
-        elif node.val is not None:
-            raise _UnusualError
-        elif len(args) == 2 and node.op in _PAIRS:
-            # Written out, since most steps are of this kind.
-            firsts.append(slots[args[0]])
-            seconds.append(slots[args[1]])
-            slots[node.id] = _FIRST_STEP + len(ops)
-            ops.append(_PAIRS[node.op])
+            if type(val) is float:
+                has_doubles = True
+            elif type(val) is not int:
+                raise UnusualError
+            if op != "const" or not -limit < val < limit:
+                raise UnusualError
+            slots[node.id] = len(values)
+            values.append(val)
+            continue
+        if node.val is not None:
+            raise UnusualError
+        if len(args) == 2 and op in _PAIRS:
+            # Written out, as the next one, since most nodes are of this kind.
+            arguments += 2
+            filled = len(values)
+            fields += len(fields) << _PLACE_SHIFT | _PAIRS[op], filled, slots[args[0]], slots[args[1]]
+            values.append(0)
+        elif op == "identity" and len(args) == 1:
+            arguments += 1
+            filled = slots[args[0]]
         else:
-            slots[node.id] = steps.expand(node.op, [slots[arg] for arg in args], constants)
-    if len(slots) < len(nodes) + len(literals) or not 0 < len(nodes) <= MAX_NODES or nodes[-1].id != FINAL_ID:
-        raise _UnusualError
-    return steps.program(constants, slots[FINAL_ID])
+            arguments += len(args)
+            filled = _Expansion(values, fields).add_node(op, [slots[arg] for arg in args])
+        slots[node.id] = filled
+    if len(slots) < len(nodes) + len(literals) or not 0 < len(nodes) <= MAX_NODES or "" in slots:
+        raise UnusualError
+    if nodes[-1].id != FINAL_ID:
+        raise UnusualError
+    packed = b""
+    answer, steps = slots[FINAL_ID], len(fields) // FIELDS
+    if steps <= MAX_STEPS and len(values) <= MAX_SLOTS:
+        packed = _packer(len(values), steps)(*values, *fields, len(values), steps, answer, 0)
+    return Program(values, fields, answer, packed), arguments, has_doubles
 
 
-class _Steps:
-    """Steps so far. Their own slots count from `_FIRST_STEP` until all constants are known."""
+class _Expansion:
+    """Adds the steps of the nodes that need several, or one argument only."""
 
-    def __init__(self) -> None:
-        self.ops: list[int] = []
-        self.firsts: list[int] = []
-        self.seconds: list[int] = []
+    def __init__(self, values: list[Number], fields: list[int]) -> None:
+        self._values = values
+        self._fields = fields
 
-    def expand(self, op: str, args: list[int], constants: list[Number]) -> int:
-        """Add the steps of any operation and return its slot. Raises _UnusualError for what is none."""
+    def add_node(self, op: str, args: list[int]) -> int:
+        """The slot of ``op`` on the slots ``args``. Raises UnusualError for what is no operation on so many."""
         if op not in OPS or not OPS[op].min_args <= len(args) <= (OPS[op].max_args or MAX_ARGS):
-            raise _UnusualError
-        if op == "identity":
-            return args[0]
+            raise UnusualError
         if op == "abs" and len(args) == 2:
             return self._add("abs", self._add("sub", *args))
         if op == "mean":
-            constants.append(len(args))
-            return self._add("div", self._chain("add", args), len(constants) - 1)
+            total = self._chain("add", args)
+            self._values.append(len(args))
+            return self._add("div", total, len(self._values) - 1)
         if op == "ratio_split":
             for part in args[1:]:
                 self._add("sqrt", part)  # a negative part has none
@@ -139,28 +164,13 @@ class _Steps:
         return slot
 
     def _add(self, op: str, first: int, second: int | None = None) -> int:
-        self.ops.append(_CODES[op])
-        self.firsts.append(first)
-        self.seconds.append(first if second is None else second)
-        return _FIRST_STEP + len(self.ops) - 1
-
-    def program(self, constants: list[Number], answer: int) -> Program:
-        """The finished program, slots counted from the constants on."""
-        shift = _FIRST_STEP - len(constants)
-        firsts = [slot if slot < _FIRST_STEP else slot - shift for slot in self.firsts]
-        seconds = [slot if slot < _FIRST_STEP else slot - shift for slot in self.seconds]
-        if answer >= _FIRST_STEP:
-            answer -= shift
-        record = None
-        if len(self.ops) <= MAX_STEPS and len(constants) + len(self.ops) < 2**SLOT_BITS:
-            words = [
-                op | index << OP_BITS | first << 16 | second << 16 + SLOT_BITS
-                for index, (op, first, second) in enumerate(zip(self.ops, firsts, seconds, strict=True))
-            ]
-            record = _packer(len(constants), len(words) + 1)(*constants, *words, answer | len(constants) << SLOT_BITS)
-        return Program(constants, self.ops, firsts, seconds, answer, record)
+        slot = len(self._values)
+        self._values.append(0)
+        place = len(self._fields) << _PLACE_SHIFT
+        self._fields += place | _CODES[op], slot, first, first if second is None else second
+        return slot
 
 
 @lru_cache(maxsize=1024)
-def _packer(doubles: int, words: int) -> Callable[..., bytes]:
-    return struct.Struct(f"={doubles}d{words}Q").pack
+def _packer(slots: int, steps: int) -> Callable[..., bytes]:
+    return struct.Struct(f"={slots}d{(steps + 1) * FIELDS}H").pack

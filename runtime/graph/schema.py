@@ -25,15 +25,15 @@ class Graph(Struct, frozen=True, dict=True):
 
         Raises GraphParseError (GraphStructureError among them) that names node, field and reason.
         """
-        nodes = parse_nodes(text)
-        program = compile_nodes(nodes)
+        nodes, program = parse_nodes(text)
         graph = cls(nodes)
+        # Where cached_property keeps it.
         graph.__dict__["program"] = program
         return graph
 
     @cached_property
     def program(self) -> Program:
-        """The graph as numbered steps, made once; raises GraphStructureError where it cannot be run in its order."""
+        """The graph as numbered steps, made once. Raises GraphStructureError where it cannot be run in its order."""
         return compile_nodes(self.nodes)
 
     def to_json(self, *, fenced: bool = False) -> str:

@@ -45,7 +45,9 @@ def literal_value(arg: str | Number, ids: Container[str]) -> Number | None:
 
 def _check_ids(nodes: tuple[Node, ...]) -> None:
     seen: set[str] = set()
-    for node in nodes:
+    for index, node in enumerate(nodes):
+        if not node.id:
+            raise GraphStructureError("an id cannot be empty", node=f"nodes[{index}]", field="id")
         if node.id in seen:
             raise GraphStructureError("two nodes have this id", node=node.id, field="id")
         seen.add(node.id)

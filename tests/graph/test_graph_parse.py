@@ -259,7 +259,7 @@ def test_the_quick_road_says_what_the_slow_one_says(graph, data):
         text = text[:start] + data.draw(st.sampled_from(pieces)) + text[stop:]
     quick = _read_plain(text.encode())
     if quick is not None:
-        assert quick == read_nodes(_load(_unfence(text)))
+        assert quick[0] == read_nodes(_load(_unfence(text)))
 
 
 @pytest.mark.parametrize(
