@@ -16,7 +16,7 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from ..runtime.errors import DaggerEdgeError, UsageError
-from ..runtime.graph import ExecutionError, GraphParseError, GraphStructureError
+from ..runtime.graph import ExecutionError, GraphParseError
 from ..runtime.graph.errors import printable
 from .documents import DocumentT, ErrorCode, ErrorRow, Outcome, ResultRow, RowFailure
 from .inputs import Source
@@ -134,10 +134,8 @@ def _code(error: DaggerEdgeError) -> ErrorCode:
     match error:
         case RowError():
             return error.code
-        case GraphStructureError():
-            return "bad_structure"
         case GraphParseError():
-            return "not_a_graph"
+            return "no_graph"
         case ExecutionError():
             return "no_value"
         case UsageError():
@@ -146,7 +144,7 @@ def _code(error: DaggerEdgeError) -> ErrorCode:
 
 
 def _outcome(code: ErrorCode) -> Outcome:
-    if code in {"not_a_graph", "bad_structure"}:
+    if code == "no_graph":
         return "rejected"
     return "failed" if code in {"no_value", "setting"} else "unreadable"
 

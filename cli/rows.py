@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
@@ -50,6 +50,8 @@ _ANY: Final = msgspec.json.Decoder(Raw)
 _OBJECT: Final = msgspec.json.Decoder(dict[str, Raw])
 _LIST: Final = msgspec.json.Decoder(list[Raw])
 _STRING: Final = msgspec.json.Decoder(str)
+
+_T = TypeVar("_T")
 
 
 class RowError(UsageError):
@@ -101,7 +103,7 @@ class Row:
             raise RowError("no_question", f"no question; {self._keys()}", field=path)
         if not _starts(value, b'"'):
             raise RowError("no_question", "a question is a string", field=path)
-        question = _STRING.decode(value)
+        question = _decoded(_STRING, value)
         if len(question) > MAX_QUESTION_CHARS:
             raise RowError("no_question", f"longer than {MAX_QUESTION_CHARS:,} characters", field=path)
         return question
@@ -155,17 +157,13 @@ def read_row(data: bytes | None, fields: Fields) -> Row:
         raise RowError("row_too_long", f"longer than {MAX_ROW_BYTES:,} bytes")
     try:
         data.decode()
-        if data.startswith(b"{"):
-            return _row_of(data, fields)
-        if data.startswith(b'"'):
-            return Row(UNSET, fields, whole=_STRING.decode(data))
-        _ANY.decode(data)
     except UnicodeDecodeError as error:
         raise RowError("not_utf8", f"not UTF-8 (byte {error.start})") from None
-    except msgspec.DecodeError as error:
-        raise RowError("not_json", str(error)) from None
-    except RecursionError:
-        raise RowError("not_json", "brackets nested too deeply") from None
+    if data.startswith(b"{"):
+        return _row_of(data, fields)
+    if data.startswith(b'"'):
+        return Row(UNSET, fields, whole=_decoded(_STRING, data))
+    _decoded(_ANY, data)
     if not data.startswith(b"["):
         raise RowError("not_json", "expected an object, a text or a graph")
     return Row(UNSET, fields, whole=data)
@@ -175,11 +173,11 @@ def id_text(row_id: Raw | UnsetType) -> str:
     """The id as text: a string without its quotes, anything else as JSON, nothing where there is none."""
     if isinstance(row_id, UnsetType):
         return ""
-    return _STRING.decode(row_id) if _starts(row_id, b'"') else bytes(row_id).decode()
+    return _decoded(_STRING, row_id) if _starts(row_id, b'"') else bytes(row_id).decode()
 
 
 def _row_of(data: bytes, fields: Fields) -> Row:
-    values = _OBJECT.decode(data)
+    values = _decoded(_OBJECT, data)
     row_id = _id_of(values, (fields.id,) if fields.id is not None else ID_FIELDS)
     nodes = values.get("nodes")
     if fields.text is not None or nodes is None or not _starts(nodes, b"["):
@@ -191,8 +189,10 @@ def _row_of(data: bytes, fields: Fields) -> Row:
 def _id_of(values: dict[str, Raw], paths: tuple[str, ...]) -> Raw | UnsetType:
     found = (_find(values, path) for path in paths)
     value = next((value for value in found if value is not None and not _starts(value, b"n")), None)
-    # Without white space: it may hold what some readers take for the end of a line.
-    return UNSET if value is None else Raw(msgspec.json.format(value, indent=-1))
+    if value is None or not _starts(value, b"{["):
+        return UNSET if value is None else value
+    # Without white space: it may hold what some readers take for the end of a line. Decoded first for its depth.
+    return Raw(msgspec.json.format(_decoded(_ANY, value), indent=-1))
 
 
 def _find(values: dict[str, Raw], path: str) -> Raw | None:
@@ -208,18 +208,29 @@ def _find(values: dict[str, Raw], path: str) -> Raw | None:
 
 def _inside(value: Raw, key: str) -> Raw | None:
     if _starts(value, b"{"):
-        return _OBJECT.decode(value).get(key)
+        return _decoded(_OBJECT, value).get(key)
     if _starts(value, b"[") and key.isdecimal() and len(key) <= _MAX_INDEX_DIGITS:
-        return next(iter(_LIST.decode(value)[int(key) :]), None)
+        return next(iter(_decoded(_LIST, value)[int(key) :]), None)
     return None
 
 
 def _is_graph(value: Raw) -> bool:
-    return _starts(value, b"{") and "nodes" in _OBJECT.decode(value)
+    return _starts(value, b"{") and "nodes" in _decoded(_OBJECT, value)
 
 
 def _content(value: Raw) -> str | bytes:
-    return _STRING.decode(value) if _starts(value, b'"') else bytes(value)
+    return _decoded(_STRING, value) if _starts(value, b'"') else bytes(value)
+
+
+def _decoded(decoder: msgspec.json.Decoder[_T], data: bytes | Raw) -> _T:
+    """What ``data`` is. Raises RowError."""
+    try:
+        return decoder.decode(data)
+    except msgspec.DecodeError as error:
+        raise RowError("not_json", str(error)) from None
+    except RecursionError:
+        # Also for a part of what could be read as a whole: the limit is that of Python's own stack.
+        raise RowError("not_json", "brackets nested too deeply") from None
 
 
 def _starts(value: Raw, marks: bytes) -> bool:
