@@ -101,7 +101,7 @@ class RowFailure(Struct, frozen=True, kw_only=True):
     """Why a row has no result. ``code`` is stable, ``message`` is for people.
 
     Rows that cannot be read: ``row_too_long``, ``not_utf8``, ``not_json``, ``no_text`` (no field with a text or a
-    graph), ``no_question``. Rejected: ``no_graph`` (the text is no graph, nor is there one in it that needs no guess). Failed:
+    graph), ``no_question``. Rejected: ``no_graph`` (the text is no graph, and mending it would be a guess). Failed:
     ``no_value`` (a node of the answer's path has none), ``setting`` (--set names no constant of it). ``node`` and
     ``field`` say where, or are null; ``field`` is the row's where the row cannot be read, else the node's.
     """

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -344,6 +345,7 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path):
 def test_a_row_is_answered_before_the_next_one_is_there():
     """A conversation over pipes that stands still, because the answer waits in a buffer."""
     with start("run", "-", "--lines", "--json", stdin=subprocess.PIPE) as process:
+        threading.Timer(60, process.kill).start()
         for number in (1, 2):
             process.stdin.write(lines_of(TEXT))
             process.stdin.flush()
