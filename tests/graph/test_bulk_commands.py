@@ -1,49 +1,16 @@
-"""`run`, `check` and `show` over JSON Lines."""
+"""`run` and `check` over JSON Lines."""
 
 import json
-import os
-import subprocess
-import sys
-import threading
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from graph_samples import EXAMPLE, call, const, graph_of
+from graph_samples import EXAMPLE
+from row_samples import FAILING, GRAPH, QUESTION, TEXT, invoke, lines_of, rows_of, run_rows, summary
 
 from dagger_edge.cli import check, run, show
 from dagger_edge.cli.rows import MAX_ROW_BYTES, TEXT_FIELDS
 from dagger_edge.runtime.errors import UsageError
 from dagger_edge.runtime.graph import Graph
-
-ROOT = Path(__file__).resolve().parents[2]
-GRAPH = {"nodes": [{"id": "n1", "op": "const", "val": 5}, {"id": "final_result", "op": "add", "args": ["n1", 2]}]}
-TEXT = json.dumps(GRAPH)
-FAILING = graph_of(const("a", 1), const("b", 0), call("it", "div", "a", "b")).to_json()
-QUESTION = "রহিমের কাছে ৯টি আম ছিল। সে ২টি আম পেল। তার কাছে কতটি আম আছে?"
-
-
-def lines_of(*rows):
-    """Rows as the bytes of a file; a row may be bytes already."""
-    return b"".join((row if isinstance(row, bytes) else json.dumps(row).encode()) + b"\n" for row in rows)
-
-
-def invoke(module, data, *args, path="-"):
-    if path == "-":
-        args = ("--lines", *args)
-    return CliRunner().invoke(module.command, [path, *args], input=data)
-
-
-def rows_of(done):
-    return [json.loads(line) for line in done.stdout.splitlines()]
-
-
-def run_rows(data, *args):
-    return rows_of(invoke(run, data, "--json", *args))
-
-
-def summary(done):
-    return done.stderr.strip().splitlines()[-1]
 
 
 def test_a_bad_row_in_the_middle_ends_nothing():
@@ -278,107 +245,3 @@ def test_check_of_a_row_whose_named_question_is_none(question):
     done = invoke(check, data, "--json", "--question-field", "q")
     assert [row["error"]["code"] for row in rows_of(done)] == ["no_question", "no_graph"]
     assert done.exit_code == 1
-
-
-def test_show_draws_every_row():
-    """Trees that cannot be told apart, or a drawing that JSON Lines break."""
-    data = lines_of({"id": "a", "output": TEXT}, {"id": "b", "output": "no graph"}, {"id": "c", "output": FAILING})
-    trees = invoke(show, data)
-    assert trees.exit_code == 1
-    assert "1\ta\tstrict\tanswer: 7\nfinal_result: 5 + 2 = 7 (৭)\n" in trees.stdout
-    assert "3\tc\tfailed\tno answer: node" in trees.stdout
-    rows = rows_of(invoke(show, data, "--json", "--format", "svg", "--question", QUESTION))
-    assert rows[0]["result"]["drawing"].startswith("<svg")
-    assert "আম" in rows[0]["result"]["drawing"]
-    assert rows[1]["error"]["code"] == "no_graph"
-    assert (rows[2]["result"]["answer"], rows[2]["result"]["level"]) == (None, "strict")
-
-
-def test_drawings_with_hostile_ids(tmp_path):
-    """A file outside of the folder, over another, or without a name."""
-    ids = ["../../x", "/etc/passwd", "..", "", "a" * 500, "একটি", "q 1\n\x00", "q_1", "CON", 7, None]
-    out = tmp_path / "drawings"
-    data = lines_of(*({"id": row_id, "output": TEXT} for row_id in ids))
-    done = invoke(show, data, "--json", "--format", "html", "--out", str(out))
-    assert done.exit_code == 0
-    names = [row["result"]["file"] for row in rows_of(done)]
-    assert names[:4] == ["000001-x.html", "000002-etc_passwd.html", "000003.html", "000004.html"]
-    assert sorted(path.name for path in out.iterdir()) == sorted(names)
-    assert list(tmp_path.iterdir()) == [out]
-    assert all(path.read_text(encoding="utf-8").startswith("<!DOCTYPE html>") for path in out.iterdir())
-    assert all("drawing" not in row["result"] for row in rows_of(done))
-
-
-def test_no_drawing_overwrites_anything(tmp_path):
-    """Somebody's files replaced by drawings."""
-    (tmp_path / "000001.svg").write_text("mine")
-    done = invoke(show, lines_of(TEXT), "--format", "svg", "--out", str(tmp_path))
-    assert isinstance(done.exception, UsageError)
-    assert (tmp_path / "000001.svg").read_text() == "mine"
-
-
-def test_show_json_of_a_single_graph():
-    """A page that a program has to find between other lines."""
-    done = CliRunner().invoke(show.command, ["-", "--json", "--format", "mermaid"], input=TEXT)
-    document = json.loads(done.stdout)
-    assert (document["format"], document["answer"], document["level"]) == ("mermaid", 7, "strict")
-    assert document["drawing"].startswith("flowchart")
-
-
-def start(*args, **options):
-    # Unbuffered, no output could wait too long.
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONUNBUFFERED": ""}
-    command = [sys.executable, "-m", "dagger_edge", *args]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, **options)
-
-
-def test_a_reader_that_goes_away_is_no_error(tmp_path):
-    """`head` behind the command, and a traceback or a message on the screen."""
-    path = tmp_path / "many.jsonl"
-    path.write_bytes(lines_of(TEXT) * 20_000)
-    process = start("run", str(path), "--json")
-    assert process.stdout.readline().startswith(b'{"line":1,')
-    process.stdout.close()
-    assert (process.wait(timeout=60), process.stderr.read()) == (0, b"")
-    process.stderr.close()
-
-
-def test_a_row_is_answered_before_the_next_one_is_there():
-    """A conversation over pipes that stands still, because the answer waits in a buffer."""
-    with start("run", "-", "--lines", "--json", stdin=subprocess.PIPE) as process:
-        limit = threading.Timer(30, process.kill)
-        limit.start()
-        for number in (1, 2):
-            process.stdin.write(lines_of(TEXT))
-            process.stdin.flush()
-            answer = process.stdout.readline()
-            assert answer.startswith(b'{"line":%d,' % number)
-        limit.cancel()
-        _, summary_line = process.communicate(timeout=60)
-    assert process.returncode == 0
-    assert summary_line.startswith(b"2 rows: 2 strict")
-
-
-def test_memory_does_not_grow_with_the_rows(tmp_path):
-    """A file that is read whole, or a row that is kept until its end comes."""
-    code = """
-import resource, sys
-from dagger_edge.cli.main import main
-try:
-    main()
-finally:
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)
-"""
-    peaks = []
-    for name, data in (
-        ("small", lines_of(TEXT)),
-        ("big", lines_of(TEXT, {"x": "y" * 1000}) * 20_000 + b"[" * 80_000_000),
-    ):
-        path = tmp_path / f"{name}.jsonl"
-        path.write_bytes(data)
-        environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-        done = subprocess.run(
-            [sys.executable, "-c", code, "run", str(path), "--json"], capture_output=True, env=environment, check=False
-        )
-        peaks.append(int(done.stderr.split()[-1]))
-    assert peaks[1] - peaks[0] < 5 * MAX_ROW_BYTES / 1024
