@@ -23,6 +23,7 @@ COMMANDS = {
     "run": "Execute a graph that is there already.",
     "check": "Judge a graph: its form, its flags, its question.",
     "show": "Draw a graph.",
+    "schema": "Print the JSON schema of what goes in or comes out.",
     "export": "Turn a checkpoint into a bundle.",
     "inspect": "Say what a bundle is, and whether it is intact.",
 }

@@ -1,7 +1,8 @@
-"""``dagger-edge run``: a graph in, its answer out. Needs no model."""
+"""``dagger-edge run``: a graph in, its answer out; or many graphs, one a line. Needs no model."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import cast
 
 import click
@@ -12,13 +13,15 @@ from ..runtime.graph import Graph, Reading, execute, read, sensitivity, with_val
 from ..runtime.graph.node import Number, Ties
 from ..runtime.graph.numerals import decimal_value, read_written_number
 from ..runtime.graph.parse import MAX_TEXT_BYTES
+from .bulk import bulk_options, process, row_fields
+from .documents import Run
 from .inputs import read_text
-from .text import render_influences, render_result
+from .text import render_influences, render_result, run_line
 
 
 @click.command()
 @click.argument("path", metavar="GRAPH.json", type=click.Path())
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document; with --lines one a line.")
 @click.option("--exact", is_flag=True, help="Compute on rational numbers, not on doubles.")
 @click.option("--strict", is_flag=True, help="Take no text that needs a repair.")
 @click.option(
@@ -31,6 +34,7 @@ from .text import render_influences, render_result
 @click.option("--set", "settings", metavar="ID=NUMBER", multiple=True, help="What if this constant were that number?")
 @click.option("--sensitivity", "with_influences", is_flag=True, help="Show which constants move the answer.")
 @click.option("--trace/--no-trace", default=True, show_default=True, help="Show every step with its values.")
+@bulk_options(question=False)
 def command(
     path: str,
     *,
@@ -41,32 +45,57 @@ def command(
     settings: tuple[str, ...],
     with_influences: bool,
     trace: bool,
+    as_lines: bool | None,
+    text_field: str | None,
+    id_field: str | None,
 ) -> None:
     """Execute the graph in GRAPH.json; `-` reads it from standard input.
 
     The text is a JSON graph as a model wrote it: what can be repaired without a guess is, and each fix is told on
     stderr. Exit code 1: there is no graph in it, or the graph has no answer.
+
+    With --lines the input is JSON Lines, a text or graph a row, and so is the output with --json: a row for every
+    row, in order, with its line, its id, and either the result or the error. Exit code 1: some row has no answer.
     """
-    text = read_text(path, MAX_TEXT_BYTES)
-    reading = Reading(Graph.parse(text), "strict") if strict else read(text)
-    graph = with_values(reading.graph, dict(map(_setting, settings)))
-    rounding = cast("Ties", ties)
-    result = execute(graph, exact=exact, ties=rounding)
-    result = msgspec.structs.replace(result, level=reading.level, fixes=reading.fixes)
-    influences = sensitivity(graph, ties=rounding) if with_influences else None
-    for fix in reading.fixes:
+    runner = _Runner(exact, strict, cast("Ties", ties), dict(map(_setting, settings)), with_influences)
+    fields = row_fields(path, as_lines=as_lines, text=text_field, id=id_field)
+    if fields is not None:
+        if with_influences and not as_json:
+            raise UsageError("--sensitivity of many graphs is for --json")
+        process(path, fields, lambda _, row: runner.run(row.text())[1], run_line, as_json=as_json)
+        return
+    graph, document = runner.run(read_text(path, MAX_TEXT_BYTES))
+    for fix in document.fixes:
         click.echo(f"repaired: {fix.node + ': ' if fix.node else ''}{fix.message}", err=True)
-    for warning in result.warnings:
+    for warning in document.warnings:
         click.echo(f"warning: {warning.message}", err=True)
     if as_json:
-        document = msgspec.to_builtins(result)
-        if influences is not None:
-            document["sensitivity"] = msgspec.to_builtins(influences)
         click.echo(msgspec.json.encode(document).decode())
         return
-    click.echo(render_result(graph, result, trace=trace))
-    if influences is not None:
-        click.echo(render_influences(influences))
+    click.echo(render_result(graph, document, trace=trace))
+    if document.sensitivity:
+        click.echo(render_influences(document.sensitivity))
+
+
+@dataclass(frozen=True, slots=True)
+class _Runner:
+    """How every text is run."""
+
+    exact: bool
+    strict: bool
+    ties: Ties
+    settings: dict[str, Number]
+    with_influences: bool
+
+    def run(self, text: str | bytes) -> tuple[Graph, Run]:
+        """The graph in ``text`` and what running it gives. Raises GraphError, or UsageError for a setting."""
+        reading = Reading(Graph.parse(text), "strict") if self.strict else read(text)
+        graph = with_values(reading.graph, self.settings) if self.settings else reading.graph
+        result = execute(graph, exact=self.exact, ties=self.ties)
+        parts = msgspec.structs.asdict(result) | {"level": reading.level, "fixes": reading.fixes}
+        if self.with_influences:
+            parts["sensitivity"] = sensitivity(graph, ties=self.ties)
+        return graph, Run(**parts)
 
 
 def _setting(text: str) -> tuple[str, Number]:

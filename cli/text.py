@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..runtime.graph import Graph, Influence, Result, Step, to_bengali_digits
+from ..runtime.graph import Graph, Influence, Result, Step, format_number, to_bengali_digits
 from ..runtime.graph.errors import printable
+from .documents import Check, Run, Show
 
 
 def render_result(graph: Graph, result: Result, *, trace: bool = True) -> str:
@@ -26,6 +27,29 @@ def render_result(graph: Graph, result: Result, *, trace: bool = True) -> str:
 def render_influences(influences: Sequence[Influence]) -> str:
     """A line for every constant: what the answer does when it changes."""
     return "\n".join(["", "sensitivity:", *(_influence_line(influence) for influence in influences)])
+
+
+def run_line(run: Run) -> str:
+    """A run as the rest of a row's line: the answer, then the codes of fixes and warnings."""
+    return "\t".join(filter(None, [_both_scripts(run.answer_text), _codes(run)]))
+
+
+def check_line(check: Check) -> str:
+    """A check as the rest of a row's line: the answer or why there is none, then the codes of fixes and warnings."""
+    return "\t".join(filter(None, [answer_or_failure(check), _codes(check)]))
+
+
+def answer_or_failure(document: Check | Show) -> str:
+    """The answer in ASCII digits, or why there is none."""
+    if document.answer is None:
+        return f"no answer: {document.failure}"
+    return f"answer: {format_number(document.answer)}"
+
+
+def _codes(document: Run | Check) -> str:
+    fixed = ", ".join(dict.fromkeys(fix.code for fix in document.fixes))
+    warned = ", ".join(dict.fromkeys(warning.code for warning in document.warnings))
+    return "; ".join(filter(None, [fixed and f"fixed: {fixed}", warned and f"warnings: {warned}"]))
 
 
 def _influence_line(influence: Influence) -> str:

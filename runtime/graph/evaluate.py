@@ -43,7 +43,8 @@ def _quick(program: Program) -> float | None:
 
 
 def _apply(op: str, first: float, second: float) -> float:
-    return OPS[op].number((first,) if op in SINGLE_OPS else (first, second))
+    # A double always, for integers would grow without limit.
+    return float(OPS[op].number((first,) if op in SINGLE_OPS else (first, second)))
 
 
 def _divide(dividend: float, divisor: float) -> float:

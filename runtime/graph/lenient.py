@@ -15,17 +15,24 @@ from typing import Any, NoReturn
 
 from .errors import GraphParseError, quote
 from .parse import Refused, bracket_depths, read_json_number
+from .structure import MAX_NODES
+
+# More than any graph has: nodes, and what may stand in an object.
+MAX_ITEMS = MAX_NODES
+MAX_KEYS = 16
 
 _GRAPH_START = re.compile(r"""\{\s*["']nodes["']\s*:|\[\s*\{\s*["']""")
 _STRICT_FENCES = {("", ""), ("```json", "```")}
 _FENCES = re.compile(r"(?:\s|```(?:json)?)*", re.IGNORECASE)
-# An unclosed string matches up to the end of the text, which keeps the scan linear.
-_BRACKETS = re.compile(r""""(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?|[\[\]{}]""", re.DOTALL)
+# As in `parse`, with strings of both kinds.
+_BRACKET = re.compile(r"""(?:[^"'\[\]{}]|"(?:[^"\\]|\\.)*+"?|'(?:[^'\\]|\\.)*+'?)*+([\[\]{}])""", re.DOTALL)
 # Python's own escapes, which JSON lacks, any other escape, or a quote that needs one.
 _ESCAPE_OR_QUOTE = re.compile(r"""\\x(?P<x>[0-9a-f]{2})|\\U(?P<u>00(?:0[0-9a-f]|10)[0-9a-f]{4})|\\.|\"""", re.DOTALL)
-_SPACE = re.compile(r"\s*")
+# Nothing in it that JSON forbids or writes another way.
+_PLAIN_STRING = re.compile(r"""["'][^"'\\\x00-\x1f]*["']""")
 _TOKEN = re.compile(
-    r"""(?P<mark>[{}\[\]:,])|(?P<string>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|(?P<word>[^\s{}\[\]:,"']+)""", re.DOTALL
+    r"""\s*(?:(?P<mark>[{}\[\]:,])|(?P<string>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|(?P<word>[^\s{}\[\]:,"']+)|(?P<end>\Z))""",
+    re.DOTALL,
 )
 _WORDS: dict[str, tuple[object, bool]] = {
     "true": (True, False),
@@ -77,7 +84,7 @@ def _find(text: str) -> tuple[int, int]:
 
 def _closing(text: str, start: int) -> int:
     """Behind the bracket that closes the one at ``start``."""
-    for end, depth in bracket_depths(_BRACKETS.finditer(text, start)):
+    for end, depth in bracket_depths(_BRACKET, text, start):
         if depth == 0:
             return end
     raise GraphParseError("a bracket is never closed: the text is cut off")
@@ -91,28 +98,29 @@ class _Reader:
     at: int
     end: int
     note: Callable[[str, str], None]
-    _token: re.Match[str] | None = field(init=False, default=None)
+    # The next token, and which of the groups of _TOKEN it is.
+    _token: str = field(init=False, default="")
+    _kind: str = field(init=False, default="")
 
     def read(self) -> Any:
         """The value that fills the text up to its end."""
         self._next()
         value = self._value()
-        if self._token is not None:
+        if self._kind != "end":
             self._fail("more text than one value")
         return value
 
     def _next(self) -> None:
-        """Step to the next token; None at the end."""
-        space = _SPACE.match(self.text, self.at, self.end)
-        self.at = space.end() if space else self.at
-        self._token = _TOKEN.match(self.text, self.at, self.end)
-        if self._token is None and self.at < self.end:
+        """Step to the next token."""
+        match = _TOKEN.match(self.text, self.at, self.end)
+        if match is None or match.lastgroup is None:
             self._fail("a string that is never closed")
-        if self._token is not None:
-            self.at = self._token.end()
+        self.at = match.end()
+        self._kind = match.lastgroup
+        self._token = match[match.lastgroup]
 
     def _sees(self, mark: str) -> bool:
-        return self._token is not None and self._token["mark"] == mark
+        return self._token == mark and self._kind == "mark"
 
     def _take(self, mark: str) -> bool:
         """Step over ``mark`` if it is next."""
@@ -126,15 +134,17 @@ class _Reader:
             return self._object()
         if self._take("["):
             return self._list()
-        token = self._token
-        if token is None or token["mark"]:
+        token, kind = self._token, self._kind
+        if kind not in {"string", "word"}:
             self._fail("expected a value")
         self._next()
-        return self._string(token[0]) if token["string"] else self._word(token[0])
+        return self._string(token) if kind == "string" else self._word(token)
 
     def _object(self) -> dict[str, Any]:
         found: dict[str, Any] = {}
         while not self._take("}"):
+            if len(found) == MAX_KEYS:
+                self._fail(f"an object of more than {MAX_KEYS} keys")
             key = self._key()
             if key in found:
                 name = found.get("id")
@@ -146,15 +156,17 @@ class _Reader:
         return found
 
     def _key(self) -> str:
-        if self._token is None or not self._token["string"]:
+        if self._kind != "string":
             self._fail("expected a key in quotes")
-        key = self._string(self._token[0])
+        key = self._string(self._token)
         self._next()
         return key
 
     def _list(self) -> list[Any]:
         found: list[Any] = []
         while not self._take("]"):
+            if len(found) == MAX_ITEMS:
+                self._fail(f"a list of more than {MAX_ITEMS} items")
             found.append(self._value())
             if isinstance(found[-1], dict) and self._sees("{"):
                 self.note("missing_comma", "a comma between nodes was missing")
@@ -170,10 +182,12 @@ class _Reader:
             self._fail("expected a comma or a closing bracket")
 
     def _string(self, token: str) -> str:
-        inside = _ESCAPE_OR_QUOTE.sub(_as_in_json, token[1:-1])
         if token[0] == "'":
             self.note("single_quotes", "strings in single quotes")
-        elif inside != token[1:-1]:
+        if _PLAIN_STRING.fullmatch(token):
+            return token[1:-1]
+        inside = _ESCAPE_OR_QUOTE.sub(_as_in_json, token[1:-1])
+        if token[0] == '"' and inside != token[1:-1]:
             self.note("python_literal", "escapes as Python writes them")
         try:
             return str(json.loads(f'"{inside}"'))
@@ -193,7 +207,7 @@ class _Reader:
 
     def _fail(self, reason: str) -> NoReturn:
         line = self.text.count("\n", 0, self.at) + 1
-        seen = f", at {quote(self._token[0])}" if self._token is not None else ""
+        seen = f", at {quote(self._token)}" if self._token else ""
         raise GraphParseError(f"not to be read as a graph (line {line}{seen}): {reason}")
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import msgspec
@@ -27,8 +27,9 @@ MAX_DEPTH = 16
 _WHITE = " \t\r\n"
 _FENCE_OPEN = "```json"
 _FENCE_CLOSE = "```"
-# An unclosed string matches up to the end of the text, which keeps the scan linear.
-_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
+# A bracket and what stands before it. It gives nothing back, and an unclosed string ends with the text: one way only.
+_BRACKET = re.compile(r'(?:[^"\[\]{}]|"(?:[^"\\]|\\.)*+"?)*+([\[\]{}])', re.DOTALL)
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _LONG_NUMBER = re.compile(rb"[0-9.]{%d}" % MAX_DIGITS)
 _KEYS = ("id", "op", "val", "args", "distractor", "label")
 
@@ -156,24 +157,23 @@ def _load(text: str) -> Any:
 
 
 def _check_depth(text: str) -> None:
-    for _ in bracket_depths(_BRACKETS.finditer(text)):
+    for _ in bracket_depths(_BRACKET, text):
         pass
 
 
-def bracket_depths(tokens: Iterable[re.Match[str]]) -> Iterator[tuple[int, int]]:
-    """Where each of ``tokens`` (brackets and strings) ends, and how deep the brackets are nested there.
+def bracket_depths(bracket: re.Pattern[str], text: str, start: int = 0) -> Iterator[tuple[int, int]]:
+    """Where each bracket of ``text`` from ``start`` on ends, and how deep they are nested there.
 
-    Raises GraphParseError past `MAX_DEPTH`.
+    ``bracket`` matches up to the next one, which is its group. Raises GraphParseError past `MAX_DEPTH`.
     """
     depth = 0
-    for match in tokens:
-        if match[0] in "[{":
-            depth += 1
-        elif match[0] in "]}":
-            depth -= 1
+    match = bracket.match(text, start)
+    while match:
+        depth += 1 if match[1] in "[{" else -1
         if depth > MAX_DEPTH:
             raise GraphParseError(f"brackets nested deeper than {MAX_DEPTH}")
         yield match.end(), depth
+        match = bracket.match(text, match.end())
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -250,7 +250,7 @@ def _read_text(value: Any, name: str, field: str) -> str:
     if not isinstance(value, str):
         _fail_type("a string", value, name, field)
     # JSON's escapes can make half a surrogate pair, which no UTF-8 text can hold.
-    if any("\ud800" <= char <= "\udfff" for char in value):
+    if _SURROGATE.search(value):
         raise GraphParseError("half of a surrogate pair is no character", node=name, field=field)
     return value
 

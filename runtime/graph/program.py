@@ -51,7 +51,7 @@ class Program(Struct, frozen=True):
             Empty where there are too many.
     """
 
-    values: list[Number]
+    values: list[float]
     fields: list[int]
     answer: int
     packed: bytes
@@ -91,7 +91,7 @@ def _literals(nodes: tuple[Node, ...]) -> dict[str | Number, Number]:
 
 def _compile(nodes: tuple[Node, ...], literals: dict[str | Number, Number], limit: float) -> tuple[Program, int, bool]:
     """What `compile_plain` returns. Raises UnusualError, or KeyError for an argument that is no slot."""
-    values = list(literals.values())
+    values = [float(value) for value in literals.values()]
     slots: dict[str | Number, int] = {arg: slot for slot, arg in enumerate(literals)}
     fields: list[int] = []
     arguments, has_doubles = 0, False
@@ -106,7 +106,8 @@ def _compile(nodes: tuple[Node, ...], literals: dict[str | Number, Number], limi
             if op != "const" or not -limit < val < limit:
                 raise UnusualError
             slots[node.id] = len(values)
-            values.append(val)
+            # Integers would grow without limit.
+            values.append(float(val))
             continue
         if node.val is not None:
             raise UnusualError
@@ -115,7 +116,7 @@ def _compile(nodes: tuple[Node, ...], literals: dict[str | Number, Number], limi
             arguments += 2
             filled = len(values)
             fields += len(fields) << _PLACE_SHIFT | _PAIRS[op], filled, slots[args[0]], slots[args[1]]
-            values.append(0)
+            values.append(0.0)
         elif op == "identity" and len(args) == 1:
             arguments += 1
             filled = slots[args[0]]
@@ -137,7 +138,7 @@ def _compile(nodes: tuple[Node, ...], literals: dict[str | Number, Number], limi
 class _Expansion:
     """Adds the steps of the nodes that need several, or one argument only."""
 
-    def __init__(self, values: list[Number], fields: list[int]) -> None:
+    def __init__(self, values: list[float], fields: list[int]) -> None:
         self._values = values
         self._fields = fields
 
@@ -149,7 +150,7 @@ class _Expansion:
             return self._add("abs", self._add("sub", *args))
         if op == "mean":
             total = self._chain("add", args)
-            self._values.append(len(args))
+            self._values.append(float(len(args)))
             return self._add("div", total, len(self._values) - 1)
         if op == "ratio_split":
             for part in args[1:]:
@@ -165,7 +166,7 @@ class _Expansion:
 
     def _add(self, op: str, first: int, second: int | None = None) -> int:
         slot = len(self._values)
-        self._values.append(0)
+        self._values.append(0.0)
         place = len(self._fields) << _PLACE_SHIFT
         self._fields += place | _CODES[op], slot, first, first if second is None else second
         return slot

@@ -22,6 +22,8 @@ from .parse import decode_text, encode_text, read_nodes
 from .schema import Fix, Graph, Reading
 from .structure import MAX_ARGS, MAX_NODES
 
+MAX_FIXES = 1024
+
 _FINAL_NAMES = frozenset({"final", "result", "answer", "output", "final_answer", FINAL_ID})
 
 
@@ -41,9 +43,10 @@ def read(text: str | bytes) -> Reading:
 
 @dataclass(slots=True)
 class _Repair:
-    """The fixes made so far, in the order in which they were made."""
+    """The fixes made so far, in the order in which they were made, and the codes of those of the text."""
 
     fixes: list[Fix] = field(default_factory=list)
+    noted: set[str] = field(default_factory=set)
 
     def read(self, text: str) -> Reading:
         """Mend ``text`` into a graph that can be run. Raises GraphParseError."""
@@ -61,10 +64,13 @@ class _Repair:
         return Reading(graph, "repaired", tuple(self.fixes))
 
     def _note_text(self, code: str, message: str) -> None:
-        if all(fix.code != code for fix in self.fixes):
+        if code not in self.noted:
+            self.noted.add(code)
             self.fixes.append(Fix(code, "", message))
 
     def _note(self, code: str, node: str, message: str) -> None:
+        if len(self.fixes) == MAX_FIXES:
+            raise GraphParseError(f"more than {MAX_FIXES} things to mend: this is no graph that a model wrote")
         self.fixes.append(Fix(code, node, message))
 
     def _mend_items(self, items: list[Any]) -> list[Any]:
