@@ -32,7 +32,7 @@ from msgspec.structs import replace
 from quirk import WORDS
 from quirk_table import QUIRKS
 
-from dagger_edge.runtime.graph import ExecutionError, Graph, Result, execute
+from dagger_edge.runtime.graph import OPS, ExecutionError, Graph, Result, execute
 
 # The names that git has for the contents of the files at 3173f86.
 FILES = {
@@ -41,6 +41,8 @@ FILES = {
     "gpt_evaluation/graph_eval.py": "58eb473ec469ebfda87aca6640263c188cd12940",
 }
 PATIENCE_S = 2.0
+# Q331: every name that theirs take for an operation, which is the same in ours.
+ALIASES = {name: op.name for op in OPS.values() if op.name != "ratio_split" for name in (op.name, *op.aliases)}
 # Why ours has no answer where theirs goes on with an infinity, an int of any size or a complex number: Q305 to Q314.
 KNOWN = ("too large", "not real")
 
@@ -57,6 +59,9 @@ def load(clone: Path) -> list[Execute]:
         module = ModuleType(Path(name).stem)
         exec(compile(data, name, "exec"), module.__dict__)
         found.append(module.execute_graph)
+        names = getattr(module, "_OP_MAP", None)
+        if names is not None and names != ALIASES:
+            raise SystemExit(f"names of operations that differ: {names.items() ^ ALIASES.items()}")
     return found
 
 
@@ -132,7 +137,7 @@ def check_quirks(theirs: Theirs) -> int:
 
 
 def random_graphs(count: int, seed: int) -> Iterator[tuple[str, Graph]]:
-    """Well-formed graphs of up to 60 nodes and all operations that theirs have, half of plain numbers; with the kind."""
+    """Well-formed graphs of up to 60 nodes and all operations of theirs, half of plain numbers; with the kind."""
     for index in range(count):
         rng = random.Random(f"{seed} {index}")
         kind, graph = ("plain", exact_graph(rng)) if index % 2 else ("messy", messy_graph(rng))

@@ -23,6 +23,7 @@ from .schema import FINAL_ID, Graph, GraphWarning, Node, Result, Step, Ties
 MAX_EXACT_INTEGER = 2**53
 
 _MAX_SHOWN_ARGUMENTS = 8
+_MAX_SHOWN_DIGITS = 40
 
 Value = float | Fraction
 
@@ -197,7 +198,13 @@ def _needs_brackets(text: str) -> bool:
 
 
 def _error(reason: str, node: Node, args: list[Value]) -> ExecutionError:
-    texts = [format_number(arg) for arg in args[:_MAX_SHOWN_ARGUMENTS]]
+    texts = [_short_number(arg) for arg in args[:_MAX_SHOWN_ARGUMENTS]]
     if len(args) > _MAX_SHOWN_ARGUMENTS:
         texts.append(f"… {len(args)} in all")
     return ExecutionError(reason, node=node.id, op=printable(node.op), arguments=tuple(texts))
+
+
+def _short_number(value: Value) -> str:
+    """``value`` for a message: as a double where an int or a fraction would fill lines."""
+    text = format_number(value)
+    return text if len(text) <= _MAX_SHOWN_DIGITS else repr(float(value))

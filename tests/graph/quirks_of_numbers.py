@@ -162,7 +162,7 @@ OPERATIONS = [
               final(1, "z", op="div")), "none | 1.8014398509481984e16 | none", fails("division by zero")),
     row("Q330", "A sum in which terms cancel depends on the version of Python: `sum` compensates from 3.12 on",
         op("sum", 1e16, 1, -1e16), "0", gives(0, "inexact", exact_text="1")),
-    row("Q331", "Case and white space of an operation, and 28 aliases, as in ours (where they are a fix)",
+    row("Q331", "Case and white space of an operation, and 27 aliases, as in ours (where they are a fix)",
         op(" Plus ", 3, 5), "8", gives(8, "op_name")),
     row("Q332", "Names that models use and the table of aliases lacks", op("difference", 5, 3), "none",
         rejected("unknown op")),
