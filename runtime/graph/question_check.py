@@ -10,8 +10,10 @@ from fractions import Fraction
 from .check import check_graph, literal_value, node_warning
 from .errors import quote
 from .numerals import format_number
-from .question import CASES, QuestionNumber, Token, plain_word, read_numbers, read_tokens, stems
+from .question import CASES, QuestionNumber, read_numbers
 from .schema import Graph, GraphWarning, Node, Result
+from .tokens import Token, plain_word, read_tokens
+from .vocabulary import stems
 
 # Constants that need no source: counts of hours, days, months and weeks, powers of ten, a dozen, the neutral ones.
 WELL_KNOWN = frozenset(
