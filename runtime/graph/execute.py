@@ -31,11 +31,18 @@ Value = float | Fraction
 def execute(graph: Graph, *, exact: bool = False, ties: Ties = "even") -> Result:
     """Run ``graph`` and return every value of it.
 
-    ``exact`` computes on rational numbers; a root that has none is a double, flagged ``inexact``. ``ties`` is
-    how ``round`` takes halves: to the even neighbour (as the reference), or away from zero.
+    The operations are those of docs/graph.md: of the DAGGER prompt (arXiv 2601.06853), with the numbers of the
+    authors' executor (dipta007/DAGGER, src/eval/helpers.py) but for the cases in docs/quirks.md.
 
-    Raises GraphStructureError for a graph that cannot be run in its order, ExecutionError for a node of the
-    answer's path without a finite real value, UsageError for another ``ties``.
+    Args:
+        graph: in topological order, as `read` and ``Graph.parse`` give it.
+        exact: compute on rational numbers, not on doubles; a root that has none is a double, flagged ``inexact``.
+        ties: how ``round`` takes halves: to the even neighbour (as the reference), or away from zero.
+
+    Raises:
+        GraphStructureError: the graph cannot be run in its order.
+        ExecutionError: a node of the answer's path has no finite real value.
+        UsageError: ``ties`` is neither ``"even"`` nor ``"away"``.
     """
     if ties not in get_args(Ties):
         raise UsageError(f'ties is "even" or "away", not {ties!r}')

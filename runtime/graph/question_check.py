@@ -56,7 +56,13 @@ def check_question(graph: Graph, question: str, result: Result | None = None) ->
       ``result``;
     - ``duplicate_label``: a label, not the empty one, that an earlier node has.
 
-    Raises GraphStructureError for a graph that cannot be run.
+    Args:
+        graph: in topological order.
+        question: in Bengali, as it was asked; numbers count as digits of either script and as words.
+        result: of running the graph; without it there is no ``impossible_answer``.
+
+    Raises:
+        GraphStructureError: the graph cannot be run.
     """
     check_graph(graph)
     tokens = read_tokens(question)
