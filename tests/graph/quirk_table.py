@@ -44,6 +44,9 @@ integers by tolerance in `gcd` and `lcm`.
 - The test of a row has its id: `pytest tests/graph/test_quirks.py -k Q101`. This page is made from the tests by
   `PYTHONPATH=src python tests/graph/quirk_table.py docs/quirks.md`, and a test holds it against them. The columns of
   the reference are held by `PYTHONPATH=src python benchmarks/against_authors.py --clone DIR` on your own clone.
+
+The same command runs random well-formed graphs of up to 60 nodes. Of 24,000 (seed 0, Python 3.11) the evaluation gave
+19,684 a finite number. Ours gave the same to 19,643, an error to 29 (Q305 to Q314) and another number to 12 (Q321, Q322).
 """
 
 
