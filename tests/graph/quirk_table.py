@@ -46,7 +46,8 @@ integers by tolerance in `gcd` and `lcm`.
   the reference are held by `PYTHONPATH=src python benchmarks/against_authors.py --clone DIR` on your own clone.
 
 The same command runs random well-formed graphs of up to 60 nodes. Of 24,000 (seed 0, Python 3.11) the evaluation gave
-19,684 a finite number. Ours gave the same to 19,643, an error to 29 (Q305 to Q314) and another number to 12 (Q321, Q322).
+19,684 a finite number. Ours gave the same to 19,643, an error to 29 (Q305 to Q314) and another number to 12 (Q321,
+Q322).
 """
 
 
