@@ -28,10 +28,9 @@ ErrorCode = Literal[
 class Run(Result, frozen=True, kw_only=True):
     """What `dagger-edge run --json` prints: the answer of a graph, and how it came about.
 
-    ``answer`` is an integer where it is integral; ``answer_text`` and ``answer_text_bn`` are the same number in ASCII
-    and Bengali digits, exact (``1/3``) with --exact. ``values`` has every node (null: off the path and failed),
-    ``order`` all ids, ``path`` the ids that the answer depends on, ``distractors`` the ids that the graph marks as
-    such, ``trace`` the steps. ``sensitivity`` is there with --sensitivity: what each constant does to the answer.
+    Attributes:
+        level, fixes: how far the text was from the language, and what was mended.
+        sensitivity: what each constant does to the answer; there with --sensitivity.
     """
 
     # Always there in a printed document.

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
 from typing import Annotated, Any, Literal
 
 import click
 import msgspec
 from msgspec import Meta, Struct
 
+from ..runtime.graph import Result
 from ..runtime.graph.node import FINAL_ID
 from ..runtime.graph.numerals import MAX_DIGITS
 from ..runtime.graph.ops import OPS
@@ -25,6 +28,9 @@ _ID = f"Not empty, and of no other node; {FINAL_ID} for the last one."
 _ARGS = "Ids of earlier nodes; or numbers, also as text in ASCII digits."
 _DISTRACTOR = "Whether the answer does not need the node."
 _LABEL = "What the node is, in words."
+
+# A line of a docstring's list of attributes, with the deeper lines that go on.
+_ATTRIBUTE = re.compile(r"^    (\w+(?:, \w+)*): (.*(?:\n {5,}.*)*)", re.MULTILINE)
 
 _COMMANDS: dict[str, type[Struct]] = {"run": Run, "check": Check, "show": Show}
 _ROWS: dict[str, Any] = {"run-row": ResultRow[Run], "check-row": ResultRow[Check], "show-row": ResultRow[Show]}
@@ -57,7 +63,11 @@ def render_schema(name: str) -> str:
             "$defs": parts,
         }
     head = {"$schema": DIALECT, "$id": f"urn:dagger-edge:schema:{name}", "title": f"dagger-edge {name}"}
-    return json.dumps(_plain({**head, **body}), ensure_ascii=False, indent=2) + "\n"
+    schema = _plain({**head, **body})
+    if "Run" in schema["$defs"]:
+        # Its type inherits attributes from Result, but not the docstring.
+        _describe(schema["$defs"]["Run"]["properties"], inspect.getdoc(Result) or "")
+    return json.dumps(schema, ensure_ascii=False, indent=2) + "\n"
 
 
 def _graph_schema() -> dict[str, Any]:
@@ -104,15 +114,27 @@ def _node_type(name: str, description: str, ops: list[str], content: tuple[str, 
 
 
 def _plain(value: Any) -> Any:
-    """``value`` with every description as running text: docstrings have line breaks and double backquotes."""
-    if isinstance(value, dict):
-        return {
-            key: _running(item) if key == "description" and isinstance(item, str) else _plain(item)
-            for key, item in value.items()
-        }
-    return [_plain(item) for item in value] if isinstance(value, list) else value
+    """``value`` with every docstring as running text, what it says of the attributes at the properties themselves."""
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    plain = {key: _plain(item) for key, item in value.items()}
+    if isinstance(value.get("description"), str):
+        head, _, attributes = inspect.cleandoc(value["description"]).partition("\nAttributes:\n")
+        plain["description"] = _running(head)
+        _describe(plain.get("properties", {}), attributes)
+    return plain
+
+
+def _describe(properties: dict[str, Any], attributes: str) -> None:
+    """Give ``properties`` what a docstring's list of attributes says of them."""
+    for names, text in _ATTRIBUTE.findall(attributes):
+        for name in names.split(", "):
+            if name in properties:
+                properties[name] = {"description": _running(text), **properties[name]}
 
 
 def _running(text: str) -> str:
-    paragraphs = text.replace("``", "`").split("\n\n")
+    paragraphs = text.replace("``", "`").strip().split("\n\n")
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)

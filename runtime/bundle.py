@@ -61,7 +61,7 @@ class Bundle:
 
     @property
     def size_bytes(self) -> int:
-        """Size of all listed files."""
+        """Size of all listed files, in bytes."""
         return sum(entry.size_bytes for entry in self.manifest.files.values())
 
     @classmethod

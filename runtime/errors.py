@@ -9,7 +9,11 @@ from typing import ClassVar
 
 
 class DaggerEdgeError(Exception):
-    """Base of all errors of this package. ``exit_code`` is the process's exit status at the command line."""
+    """Base of all errors of this package.
+
+    Attributes:
+        exit_code: the process's exit status at the command line; exit code 1 where a class has no other.
+    """
 
     exit_code: ClassVar[int] = 1
 
@@ -21,7 +25,7 @@ class GraphError(DaggerEdgeError):
 
 
 class UsageError(DaggerEdgeError):
-    """A request that cannot be served as it is: a bad question, option, checkpoint or output path (exit 2)."""
+    """A request that cannot be served as it is: a bad question, option, checkpoint or output path (exit code 2)."""
 
     exit_code = 2
 

@@ -33,7 +33,11 @@ _STOPPED: dict[Stop, str] = {
 class Timings(Struct, frozen=True):
     """Where one answer's time went, in seconds, and its tokens.
 
-    ``ttft_s`` is the time to the first token (tokenising and prefill), ``decode_s`` the rest of the decoding.
+    Attributes:
+        ttft_s: the time to the first token: tokenising and prefill.
+        decode_s: the rest of the decoding.
+        prompt_tokens: those of the whole prompt, template and question.
+        new_tokens: those that the model wrote.
     """
 
     ttft_s: float
@@ -43,7 +47,16 @@ class Timings(Struct, frozen=True):
 
 
 class Solution(Struct, frozen=True, kw_only=True):
-    """An answered question. ``answer`` and the warnings are those of ``result``; ``text`` is the model's output."""
+    """An answered question.
+
+    Attributes:
+        question: as it was asked, without white space around it.
+        answer: that of ``result``, an int where it is integral.
+        graph: what the model wrote, read strictly.
+        result: what running it gave.
+        text: the model's output, as it came.
+        timings: in seconds and tokens.
+    """
 
     question: str
     answer: int | float
@@ -59,7 +72,7 @@ class Solution(Struct, frozen=True, kw_only=True):
 
     @property
     def warnings(self) -> tuple[GraphWarning, ...]:
-        """What a caller should know about the graph and its run."""
+        """What a caller should know about the graph and its run: those of ``result``."""
         return self.result.warnings
 
 
@@ -67,8 +80,8 @@ class NoAnswerError(DaggerEdgeError):
     """The model wrote something that is no graph, or a graph that cannot be executed (exit code 1).
 
     Attributes:
-        text: the model's output.
-        timings: as of a solution.
+        text: the model's output, as it came.
+        timings: in seconds and tokens, as of a solution.
     """
 
     def __init__(self, message: str, text: str, timings: Timings) -> None:
@@ -87,6 +100,9 @@ class Solver:
             solution = solver.solve("রহিমের কাছে ৫টি আম আছে। ...")
 
     Not safe for concurrent use: one solver a thread.
+
+    Attributes:
+        bundle: the bundle that was opened.
     """
 
     def __init__(self, bundle: Bundle, session: Session, tokenizer: Tokenizer) -> None:
@@ -123,10 +139,14 @@ class Solver:
         return cls(opened, session, tokenizer)
 
     def solve(self, question: str, *, max_new_tokens: int = MAX_NEW_TOKENS) -> Solution:
-        """The answer to ``question``, decoded greedily.
+        """The answer to ``question``, decoded greedily as in the model card's quickstart.
+
+        Args:
+            question: a word problem in Bengali.
+            max_new_tokens: where to stop a model that does not stop by itself, in tokens.
 
         Raises:
-            UsageError: the question is empty or too long.
+            UsageError: the question is empty or too long, or the solver is closed.
             NoAnswerError: the model's output is not one well-formed graph, or its execution failed.
             ModelError: the model returned logits that are not finite.
         """
@@ -194,7 +214,10 @@ def _drain(decode: Decode) -> tuple[list[int], Stop, float]:
 
 
 def demo(*, provider: Provider = "cpu", threads: int | None = None) -> Solver:
-    """A solver over the small model that ships inside the package. It shows the pipeline; it is no DAGGER model."""
+    """A solver over the small model that ships inside the package. It shows the pipeline; it is no DAGGER model.
+
+    Args and errors as of `Solver.open`.
+    """
     return Solver.open(demo_bundle(), provider=provider, threads=threads)
 
 

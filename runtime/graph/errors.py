@@ -26,10 +26,13 @@ def quote(text: str) -> str:
 
 
 class GraphParseError(GraphError):
-    """A text or graph that is not in the graph language.
+    """A text or graph that is not in the graph language (exit code 1).
 
-    ``node`` is the node's id (``nodes[2]``, counted from 0, where it has no usable id; None where the reason
-    concerns the whole graph), ``field`` the key inside it or None, ``reason`` what is wrong.
+    Attributes:
+        node: the node's id; ``nodes[2]``, counted from 0, where it has no usable id; None where the reason concerns
+            the whole graph.
+        field: the key inside the node, or None.
+        reason: what is wrong.
     """
 
     def __init__(self, reason: str, *, node: str | None = None, field: str | None = None) -> None:
@@ -46,13 +49,21 @@ class GraphParseError(GraphError):
 
 
 class GraphStructureError(GraphParseError):
-    """Nodes that are readable one by one but do not form a graph: ids, ops, arity, order, final result."""
+    """Nodes that are readable one by one but do not form a graph (exit code 1): ids, ops, arity, order, final result.
+
+    Attributes:
+        node, field, reason: as of `GraphParseError`.
+    """
 
 
 class ExecutionError(GraphError):
-    """A node of the answer's path that has no finite real value.
+    """A node of the answer's path that has no finite real value (exit code 1).
 
-    ``node`` and ``op`` name it, ``arguments`` are its argument values as text, ``reason`` says what failed.
+    Attributes:
+        node: its id.
+        op: its operation.
+        arguments: the values of its arguments as text, at most eight of them.
+        reason: what failed.
     """
 
     def __init__(self, reason: str, *, node: str, op: str, arguments: tuple[str, ...]) -> None:

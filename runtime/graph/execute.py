@@ -25,6 +25,7 @@ from .structure import literal_value
 MAX_EXACT_INTEGER = 2**53
 
 _MAX_SHOWN_ARGUMENTS = 8
+_MAX_SHOWN_DIGITS = 40
 
 Value = float | Fraction
 
@@ -32,11 +33,18 @@ Value = float | Fraction
 def execute(graph: Graph, *, exact: bool = False, ties: Ties = "even") -> Result:
     """Run ``graph`` and return every value of it.
 
-    ``exact`` computes on rational numbers; a root that has none is a double, flagged ``inexact``. ``ties`` is
-    how ``round`` takes halves: to the even neighbour (as the reference), or away from zero.
+    The operations are those of docs/graph.md: of the DAGGER prompt (arXiv 2601.06853), with the numbers of the
+    authors' executor (dipta007/DAGGER, src/eval/helpers.py) but for the cases in docs/quirks.md.
 
-    Raises GraphStructureError for a graph that cannot be run in its order, ExecutionError for a node of the
-    answer's path without a finite real value, UsageError for another ``ties``.
+    Args:
+        graph: in topological order, as `read` and ``Graph.parse`` give it.
+        exact: compute on rational numbers, not on doubles; a root that has none is a double, flagged ``inexact``.
+        ties: how ``round`` takes halves: to the even neighbour (as the reference), or away from zero.
+
+    Raises:
+        GraphStructureError: the graph cannot be run in its order.
+        ExecutionError: a node of the answer's path has no finite real value.
+        UsageError: ``ties`` is neither ``"even"`` nor ``"away"``.
     """
     if ties not in get_args(Ties):
         raise UsageError(f'ties is "even" or "away", not {ties!r}')
@@ -199,7 +207,13 @@ def _needs_brackets(text: str) -> bool:
 
 
 def _error(reason: str, node: Node, args: list[Value]) -> ExecutionError:
-    texts = [format_number(arg) for arg in args[:_MAX_SHOWN_ARGUMENTS]]
+    texts = [_short_number(arg) for arg in args[:_MAX_SHOWN_ARGUMENTS]]
     if len(args) > _MAX_SHOWN_ARGUMENTS:
         texts.append(f"… {len(args)} in all")
     return ExecutionError(reason, node=node.id, op=printable(node.op), arguments=tuple(texts))
+
+
+def _short_number(value: Value) -> str:
+    """``value`` for a message: as a double where an int or a fraction would fill lines."""
+    text = format_number(value)
+    return text if len(text) <= _MAX_SHOWN_DIGITS else repr(float(value))

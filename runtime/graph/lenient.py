@@ -15,10 +15,9 @@ from typing import Any, NoReturn
 
 from .errors import GraphParseError, quote
 from .parse import Refused, bracket_depths, read_json_number
-from .structure import MAX_NODES
+from .structure import MAX_ARGS, MAX_NODES
 
-# More than any graph has: nodes, and what may stand in an object.
-MAX_ITEMS = MAX_NODES
+# More than any node has.
 MAX_KEYS = 16
 
 _GRAPH_START = re.compile(r"""\{\s*["']nodes["']\s*:|\[\s*\{\s*["']""")
@@ -165,8 +164,8 @@ class _Reader:
     def _list(self) -> list[Any]:
         found: list[Any] = []
         while not self._take("]"):
-            if len(found) == MAX_ITEMS:
-                self._fail(f"a list of more than {MAX_ITEMS} items")
+            if len(found) == MAX_NODES:
+                self._fail(f"a longer list than any graph has: at most {MAX_NODES} nodes, {MAX_ARGS} arguments a node")
             found.append(self._value())
             if isinstance(found[-1], dict) and self._sees("{"):
                 self.note("missing_comma", "a comma between nodes was missing")

@@ -15,7 +15,17 @@ Ties = Literal["even", "away"]
 
 
 class Node(Struct, frozen=True, gc=False, eq=False):
-    """One node. ``const`` has ``val``; every other op has ``args``: ids of earlier nodes or literals."""
+    """One node.
+
+    Attributes:
+        id: unique in its graph, not empty.
+        op: a name of docs/graph.md.
+        val: the number of a ``const``, finite and of at most 40 digits; None for every other op.
+        args: what every other op has, at most 64: ids of earlier nodes, or literals (numbers, or strings that are
+            numbers of JSON and no node's id).
+        distractor: the model's claim that the answer does not need the node. Changes no number.
+        label: free text, Bengali as a rule.
+    """
 
     id: str
     op: str

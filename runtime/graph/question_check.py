@@ -11,9 +11,11 @@ from .check import check_graph, node_warning
 from .errors import quote
 from .node import Node
 from .numerals import format_number
-from .question import CASES, QuestionNumber, Token, plain_word, read_numbers, read_tokens, stems
+from .question import CASES, QuestionNumber, read_numbers
 from .schema import Graph, GraphWarning, Result
 from .structure import literal_value
+from .tokens import Token, plain_word, read_tokens
+from .vocabulary import stems
 
 # Constants that need no source: counts of hours, days, months and weeks, powers of ten, a dozen, the neutral ones.
 WELL_KNOWN = frozenset(
@@ -56,7 +58,13 @@ def check_question(graph: Graph, question: str, result: Result | None = None) ->
       ``result``;
     - ``duplicate_label``: a label, not the empty one, that an earlier node has.
 
-    Raises GraphStructureError for a graph that cannot be run.
+    Args:
+        graph: in topological order.
+        question: in Bengali, as it was asked; numbers count as digits of either script and as words.
+        result: of running the graph; without it there is no ``impossible_answer``.
+
+    Raises:
+        GraphStructureError: the graph cannot be run.
     """
     check_graph(graph)
     tokens = read_tokens(question)

@@ -15,15 +15,26 @@ Level = Literal["strict", "repaired"]
 
 
 class Graph(Struct, frozen=True, dict=True):
-    """A computational graph: nodes in topological order, the last one with the id ``final_result``."""
+    """A computational graph (arXiv 2601.06853; the language is in docs/graph.md).
+
+    One that a caller builds is not checked before it is run.
+
+    Attributes:
+        nodes: at most 256, in topological order, the last one with the id ``final_result``.
+    """
 
     nodes: tuple[Node, ...]
 
     @classmethod
     def parse(cls, text: str | bytes) -> Graph:
-        """The graph that ``text`` is, read strictly and checked; bytes are UTF-8.
+        """The graph that ``text`` is, read strictly and checked.
 
-        Raises GraphParseError (GraphStructureError among them) that names node, field and reason.
+        Args:
+            text: at most 64 KiB of UTF-8; white space and one ```json fence may stand around the graph.
+
+        Raises:
+            GraphParseError: the text is not a graph, with node, field and reason (GraphStructureError: its nodes can
+                be read and form none).
         """
         nodes, program = parse_nodes(text)
         graph = cls(nodes)
@@ -63,8 +74,10 @@ class Fix(Struct, frozen=True):
 class Reading(Struct, frozen=True):
     """What reading a text gave: the graph, and how far from the language the text was.
 
-    ``level`` is ``strict`` (nothing was mended) or ``repaired`` (``fixes`` names every change, none of which
-    changed a number, dropped a node or invented one).
+    Attributes:
+        graph: in topological order, and ready to be run.
+        level: ``strict`` (nothing was mended) or ``repaired``.
+        fixes: every change of a repair, none of which changed a number, dropped a node or invented one.
     """
 
     graph: Graph
@@ -87,7 +100,14 @@ class GraphWarning(Struct, frozen=True):
 
 
 class Step(Struct, frozen=True):
-    """One node of a run. ``value`` and ``text`` (ASCII digits) are None and empty where the node failed."""
+    """One node of a run.
+
+    Attributes:
+        id, op, label: the node's.
+        expression: the operation with values in place of ids, such as ``122195 × 45.6``.
+        value: an int where it is integral; None (null in JSON) where the node failed.
+        text: the value in ASCII digits, empty where the node failed.
+    """
 
     id: str
     op: str
@@ -100,11 +120,17 @@ class Step(Struct, frozen=True):
 class Result(Struct, frozen=True, kw_only=True):
     """What a run returns.
 
-    ``answer`` is an int where it is integral. ``answer_text`` and ``answer_text_bn`` are the same number in
-    ASCII and Bengali digits; in exact mode they are exact (``1/3``), and ``answer`` is the nearest double.
-    ``values`` has every node (None: off the path and failed), ``order`` all ids, ``path`` the ids that the
-    answer depends on, in order, and ``distractors`` the ids that the graph marks as such. ``level`` and
-    ``fixes`` are those of the reading, where the graph came from a text; see `Reading`.
+    Attributes:
+        answer: an int where it is integral, else a double; in exact mode the nearest one.
+        answer_text, answer_text_bn: the same number in ASCII and in Bengali digits; exact in exact mode (``1/3``).
+        exact: whether it was computed on rational numbers.
+        values: of every node, by id; None (null in JSON) where it is off the path and failed.
+        order: all ids, in the order in which they were run.
+        path: the ids that the answer depends on, itself included, in order.
+        distractors: the ids that the graph marks as such.
+        warnings: what a caller should know.
+        trace: one step a node, in order.
+        level, fixes: those of the reading, where the graph came from a text; see `Reading`.
     """
 
     answer: int | float

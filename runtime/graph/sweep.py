@@ -30,10 +30,16 @@ _RELATIVE_STEP = 1e-3
 class Influence(Struct, frozen=True):
     """What a constant does to the answer.
 
-    ``moves``: some other value near it gave another answer, or none. ``on_path``: the answer depends on it as the
-    graph is drawn; a constant that is not on the path cannot move it, one that is may still not (times zero, the
-    larger of two). ``slope`` is the change of the answer for a change of 1 in the constant, around its value; None
-    where a run on either side fails.
+    Attributes:
+        node: the id of the ``const`` node.
+        label: the node's.
+        value: the constant, as in the graph.
+        distractor: whether the graph marks it as one.
+        on_path: the answer depends on it as the graph is drawn; a constant that is not on the path cannot move it,
+            one that is may still not (times zero, the larger of two).
+        moves: some other value near it gave another answer, or none.
+        slope: the change of the answer for a change of 1 in the constant, around its value; None where a run on
+            either side fails.
     """
 
     node: str
@@ -48,12 +54,18 @@ class Influence(Struct, frozen=True):
 def sweep(graph: Graph, inputs: Mapping[str, ArrayLike], *, ties: Ties = "even") -> Answers:
     """The answers of ``graph`` with other numbers in place of some constants, a row an input.
 
-    ``inputs`` maps ids of ``const`` nodes to arrays of shape ``[n]`` (or single numbers, for every row), taken as
-    float64. Row ``i`` is what ``execute`` answers with the ``i``-th numbers; rows that cannot be computed are in
-    ``errors``. Rows out of the ordinary (an error, a value past 2^53) cost as much as ``execute``.
+    Row ``i`` is what ``execute`` answers with the ``i``-th numbers; rows that cannot be computed are in ``errors``.
+    Rows out of the ordinary (an error, a value past 2^53) cost as much as ``execute``.
 
-    Raises GraphStructureError for a graph that is not well formed; UsageError for an id that is no constant, a number
-    that is not finite, or arrays of other shapes.
+    Args:
+        graph: in topological order, as `read` and ``Graph.parse`` give it.
+        inputs: ids of ``const`` nodes, each with an array of shape ``[n]`` (or one number, for every row), taken as
+            float64.
+        ties: how ``round`` takes halves, as in `execute`.
+
+    Raises:
+        GraphStructureError: the graph is not well formed.
+        UsageError: an id is no constant, a number not finite, or the arrays are of other shapes.
     """
     check_graph(graph)
     columns = _columns(graph, inputs)
@@ -68,8 +80,15 @@ def sweep(graph: Graph, inputs: Mapping[str, ArrayLike], *, ties: Ties = "even")
 def sensitivity(graph: Graph, *, ties: Ties = "even") -> tuple[Influence, ...]:
     """What each constant does to the answer, in the graph's order: the proof that a distractor is one.
 
-    Each constant is varied alone, all others as they are. Raises GraphStructureError, and ExecutionError where the
-    graph has no answer to begin with.
+    Each constant is varied alone (times 0.5 to 2, plus and minus one), while all others stay as they are.
+
+    Args:
+        graph: in topological order.
+        ties: how ``round`` takes halves, as in `execute`.
+
+    Raises:
+        GraphStructureError: the graph is not well formed.
+        ExecutionError: the graph has no answer to begin with.
     """
     answer = execute(graph, ties=ties).answer
     path = set(answer_path(graph))

@@ -91,6 +91,12 @@ def test_integers_of_rounding_stay_integers():
     assert execute(graph).answer == math.lcm(2147483647, 2147483648, 2147483629) % 7
 
 
+def test_powers_past_2_53_are_those_of_the_platform():
+    """A double that is one off the reference's: past 2^53 a gcd makes another answer of it."""
+    graph = graph_of(const("a", 123456789), call("two", "floor", 2), call("it", "pow", "a", "two"))
+    assert execute(graph).answer == 123456789.0**2
+
+
 @given(well_formed_graphs())
 def test_agrees_with_a_plain_evaluation(graph):
     """Wrong wiring: arguments, order, literals, operations."""

@@ -134,6 +134,15 @@ def test_error_of_many_arguments_stays_one_short_line():
     assert len(str(caught.value)) < 300
 
 
+@pytest.mark.parametrize("exact", [False, True])
+def test_error_of_long_integers_stays_one_short_line(exact):
+    """A message with all digits of an integer that rounding made, or of a fraction of exact mode."""
+    nodes = [const("a", 1e200), call("f", "floor", "a"), call("t", "div", 1, 3), call("p", "pow", "t", 100)]
+    with pytest.raises(ExecutionError, match=r"mul\(1e\+200, 1e\+200, 1\.9\d*e-48\): .*too large") as caught:
+        execute(graph_of(*nodes, call("it", "mul", "f", "f", "p")), exact=exact)
+    assert len(str(caught.value)) < 120
+
+
 @pytest.mark.parametrize(
     ("value", "even", "away"),
     [

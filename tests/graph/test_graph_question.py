@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from dagger_edge.runtime.graph import Graph, GraphStructureError, execute
-from dagger_edge.runtime.graph.question import MAX_NUMBERS, find_numbers
+from dagger_edge.runtime.graph.question import find_numbers
 from dagger_edge.runtime.graph.question_check import check_question
+from dagger_edge.runtime.graph.tokens import MAX_NUMBERS
 
 MISSING = {("৫০%", 2), ("৩ ডজন", 5)}
 DATA = Path(__file__).parents[1] / "data"
