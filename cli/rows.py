@@ -55,7 +55,10 @@ _T = TypeVar("_T")
 
 
 class RowError(UsageError):
-    """A row that holds no text to work on. ``code`` is stable, see `documents.RowFailure`; ``field`` is the key."""
+    """A row that holds no text to work on (exit code 2, were it not written as a row of the output).
+
+    ``code`` is stable, see `documents.RowFailure`; ``reason`` says what is wrong, ``field`` is the key or None.
+    """
 
     def __init__(self, code: ErrorCode, reason: str, *, field: str | None = None) -> None:
         super().__init__(f"row: {reason}" if field is None else f"row, field {quote(field)}: {reason}")
