@@ -19,17 +19,17 @@ from ..errors import GraphError
 from .arrays import Array, Mask, array_function, odd_rows
 from .execute import execute
 from .node import Ties
-from .program import FIELDS, OP_BITS, SINGLE_OPS, STEP_OPS
+from .program import END, FIELDS, OP_BITS, SINGLE_OPS, STEP_OPS
 from .schema import Graph
 
 Slots = NDArray[np.int64]
-Fields = NDArray[np.uint16]
+Words = NDArray[np.uint64]
 # An operation, the slots that it fills, and those of its first and second arguments, each of shape [steps].
 _Group = tuple[str, Slots, Slots, Slots]
 
 _OP_MASK = 2**OP_BITS - 1
 # One slot with NaN in it, for a graph without a program: it is odd, and runs alone.
-_ODD_PROGRAM = struct.pack("=d4H", float("nan"), 1, 0, 0, 0)
+_ODD_PROGRAM = struct.pack("=d4H", float("nan"), 1, 0, 0, END)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +57,14 @@ class GraphBatch:
     def __init__(self, graphs: Sequence[Graph]) -> None:
         self._graphs = tuple(graphs)
         programs = _programs(self._graphs)
-        words = np.frombuffer(b"".join(programs), dtype=np.float64)
-        ends = np.cumsum(np.fromiter(map(len, programs), np.int64, len(programs)) // words.itemsize)
-        self._starts = np.concatenate((np.zeros(1, np.int64), ends))[:-1]
-        last = ends - 1
-        fields = words.view(np.uint16).reshape(-1, FIELDS)
-        _, steps, answers, _ = fields[last].astype(np.int64).T
+        words = np.frombuffer(b"".join(programs), dtype=np.uint64)
+        ends = np.flatnonzero(words.view(np.uint16)[FIELDS - 1 :: FIELDS] == END)
+        self._starts = np.concatenate(([0], ends + 1))[:-1]
+        _, steps, answers, _ = words[ends].view(np.uint16).reshape(-1, FIELDS).T
         self._answers = self._starts + answers
-        self._values = words
-        self._groups = _group_steps(fields, self._starts, last - steps, steps)
+        self._values = words.view(np.float64).copy()
+        self._values[ends] = 0.0
+        self._groups = _group_steps(words, self._starts, ends, steps.astype(np.int64))
 
     def __len__(self) -> int:
         return len(self._graphs)
@@ -108,36 +107,35 @@ def run_alone(graph: Graph, index: int, answers: Answers, ties: Ties) -> None:
 def _programs(graphs: Sequence[Graph]) -> list[bytes]:
     """The program of each graph; of one without it, a program that is odd."""
     try:
-        programs = [graph.program.packed for graph in graphs]
+        return [graph.program.packed or _ODD_PROGRAM for graph in graphs]
     except GraphError:
-        programs = [_program(graph) for graph in graphs]
-    return [program or _ODD_PROGRAM for program in programs]
+        return [_program(graph) for graph in graphs]
 
 
 def _program(graph: Graph) -> bytes:
     try:
-        return graph.program.packed
+        return graph.program.packed or _ODD_PROGRAM
     except GraphError:
-        return b""
+        return _ODD_PROGRAM
 
 
-def _group_steps(fields: Fields, starts: Slots, firsts: Slots, counts: Slots) -> list[_Group]:
+def _group_steps(words: Words, starts: Slots, ends: Slots, counts: Slots) -> list[_Group]:
     """The steps of all graphs, those together that have the same place in their graph and the same operation.
 
     Args:
-        fields: the four numbers of every word, of which only some are steps; shape [words, 4].
+        words: all programs, one behind the other.
         starts: for each graph, its first word, which is its first slot.
-        firsts: for each graph, the word of its first step.
+        ends: for each graph, its last word, which is the one behind its steps.
         counts: for each graph, how many steps it has.
     """
-    before = np.cumsum(counts) - counts
-    steps = fields[np.arange(counts.sum()) + np.repeat(firsts - before, counts)]
-    order = np.argsort(steps[:, 0], kind="stable")
-    kinds, filled, first, second = steps[order].astype(np.int64).T
+    before = np.cumsum(counts)
+    steps = words[np.arange(counts.sum()) + np.repeat(ends - before, counts)]
+    order = np.argsort(steps.view(np.uint16)[::FIELDS], kind="stable")
+    kinds, *slots = steps[order].view(np.uint16).reshape(-1, FIELDS).T
     base = np.repeat(starts, counts)[order]
-    edges = [0, *(np.flatnonzero(np.diff(kinds)) + 1).tolist(), len(kinds)]
+    filled, first, second = (base + slot for slot in slots)
+    edges = [0, *(np.flatnonzero(kinds[1:] != kinds[:-1]) + 1).tolist(), len(kinds)]
+    ops = (kinds[edges[:-1]] & _OP_MASK).tolist() if len(kinds) else []
     return [
-        (STEP_OPS[kinds[a] & _OP_MASK], base[a:b] + filled[a:b], base[a:b] + first[a:b], base[a:b] + second[a:b])
-        for a, b in pairwise(edges)
-        if a < b
+        (STEP_OPS[op], filled[a:b], first[a:b], second[a:b]) for op, (a, b) in zip(ops, pairwise(edges), strict=False)
     ]

@@ -29,6 +29,8 @@ FIELDS = 4
 MAX_STEPS = 2 ** (16 - OP_BITS)
 # Slots below it make a step's last field small, and its four fields, seen as one double, no huge number.
 MAX_SLOTS = 2**14
+# No slot, and in a double the mark of a NaN, which no constant is: only the last word of a program ends with it.
+END = 2**16 - 1
 
 _CODES = {op: code for code, op in enumerate(STEP_OPS)} | {"sum": STEP_OPS.index("add")}
 _PAIRS = {op: _CODES[op] for op in (*_PAIR_OPS, "sum")}
@@ -47,7 +49,8 @@ class Program(Struct, frozen=True):
             operation (below, an index of `STEP_OPS`), the slot that it fills, the slots of its two arguments.
         answer: the slot of the final result.
         packed: the same in words of 8 bytes, to be joined with those of other graphs: a double for each slot, then
-            four 16-bit numbers for each step, then four more: the number of slots and of steps, the answer's slot, 0.
+            four 16-bit numbers for each step, then four more: the number of slots and of steps, the answer's slot, and
+            `END`.
             Empty where there are too many.
     """
 
@@ -131,7 +134,7 @@ def _compile(nodes: tuple[Node, ...], literals: dict[str | Number, Number], limi
     packed = b""
     answer, steps = slots[FINAL_ID], len(fields) // FIELDS
     if steps <= MAX_STEPS and len(values) <= MAX_SLOTS:
-        packed = _packer(len(values), steps)(*values, *fields, len(values), steps, answer, 0)
+        packed = _packer(len(values), steps)(*values, *fields, len(values), steps, answer, END)
     return Program(values, fields, answer, packed), arguments, has_doubles
 
 
