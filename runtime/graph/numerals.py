@@ -48,7 +48,7 @@ def read_number(text: str) -> int | float:
     match = _JSON_NUMBER.fullmatch(text)
     if match is None:
         raise ValueError("not a plain number")
-    if sum(char in _ASCII for char in text) > MAX_DIGITS:
+    if len(text) > MAX_DIGITS and sum(char in _ASCII for char in text) > MAX_DIGITS:
         raise ValueError(f"a number of more than {MAX_DIGITS} digits")
     if match[1] is None and match[2] is None:
         return int(text)
@@ -70,7 +70,7 @@ def read_written_number(text: str) -> Fraction:
     digits = to_ascii_digits(text)
     if digits != text and any(char in _ASCII for char in text):
         raise ValueError("digits of two scripts in one number")
-    if sum(char in _ASCII for char in digits) > MAX_DIGITS:
+    if len(digits) > MAX_DIGITS and sum(char in _ASCII for char in digits) > MAX_DIGITS:
         raise ValueError(f"a number of more than {MAX_DIGITS} digits")
     match = _WRITTEN_NUMBER.fullmatch(digits.strip())
     if match is None:
@@ -142,7 +142,11 @@ def _format_fraction(value: Fraction) -> str:
 
 def _decimal_places(denominator: int) -> int | None:
     """How many decimals 1/denominator has: None if it does not end, or not within a readable length."""
-    for places in range(1, _PLAIN_DECIMALS + 1):
-        if 10**places % denominator == 0:
-            return places
-    return None
+    twos = (denominator & -denominator).bit_length() - 1
+    rest, fives = denominator >> twos, 0
+    if rest > 5**_PLAIN_DECIMALS:
+        return None
+    while rest % 5 == 0:
+        rest, fives = rest // 5, fives + 1
+    places = max(twos, fives)
+    return places if rest == 1 and places <= _PLAIN_DECIMALS else None

@@ -68,7 +68,7 @@ def compile_nodes(nodes: tuple[Node, ...]) -> Program:
     """The program of ``nodes``. Raises GraphStructureError unless they can be run in their order."""
     try:
         return compile_plain(nodes)[0]
-    except UnusualError:
+    except (UnusualError, KeyError):
         check_nodes(nodes)
         return _compile(nodes, _literals(nodes), math.inf)[0]
 
@@ -77,12 +77,9 @@ def compile_plain(nodes: tuple[Node, ...]) -> tuple[Program, int, bool]:
     """The program of well-formed ``nodes`` without literals or huge numbers.
 
     With it, for the reader: how many arguments the nodes have in all, and whether a constant is a double. Raises
-    UnusualError for other nodes.
+    UnusualError, or KeyError for an argument that is no node, where it does not take them.
     """
-    try:
-        return _compile(nodes, {}, _PLAIN_LIMIT)
-    except KeyError:
-        raise UnusualError from None
+    return _compile(nodes, {}, _PLAIN_LIMIT)
 
 
 def _literals(nodes: tuple[Node, ...]) -> dict[str | Number, Number]:
@@ -97,20 +94,20 @@ def _compile(nodes: tuple[Node, ...], literals: dict[str | Number, Number], limi
     values = [float(value) for value in literals.values()]
     slots: dict[str | Number, int] = {arg: slot for slot, arg in enumerate(literals)}
     fields: list[int] = []
-    arguments, has_doubles = 0, False
+    arguments, has_doubles, lowest = 0, False, -limit
     for node in nodes:
         op, args = node.op, node.args
         if args is None:
             val = node.val
-            if type(val) is float:
+            if type(val) is not int:
+                if type(val) is not float:
+                    raise UnusualError
                 has_doubles = True
-            elif type(val) is not int:
-                raise UnusualError
-            if op != "const" or not -limit < val < limit:
+            if op != "const" or not lowest < val < limit:
                 raise UnusualError
             slots[node.id] = len(values)
-            # Integers would grow without limit.
-            values.append(float(val))
+            # As a double, for integers would grow without limit.
+            values.append(val * 1.0)
             continue
         if node.val is not None:
             raise UnusualError

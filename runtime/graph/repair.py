@@ -137,7 +137,8 @@ class _Repair:
         except ValueError as error:
             raise GraphParseError(f"{quote(text)} is no node id, and {error}", node=name, field="args") from None
         if value is None:
-            reason = f"{quote(text)} has no finite decimal: a div node says it exactly"
+            hint = "a div node says it exactly" if "/" in text else "no double holds it"
+            reason = f"{quote(text)} is no number that can stand here: {hint}"
             raise GraphParseError(reason, node=name, field="args")
         self._note("number_text", name, f"argument {quote(text)} is {value}")
         return value
