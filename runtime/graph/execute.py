@@ -77,12 +77,13 @@ def execute(graph: Graph, *, exact: bool = False, ties: Ties = "even") -> Result
 
 @dataclass(slots=True)
 class _Run:
-    """The state of one run: values so far, and which of them are not exact."""
+    """The state of one run: values so far, in numbers and in text, and which of them are not exact."""
 
     graph: Graph
     exact: bool
     ties: Ties
     values: dict[str, Value] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
     inexact: set[str] = field(default_factory=set)
     warnings: list[GraphWarning] = field(default_factory=list)
     ids: frozenset[str] = field(init=False)
@@ -94,14 +95,16 @@ class _Run:
         """Run one node whose arguments have been run. Raises ExecutionError."""
         if node.val is not None:
             value = self._constant(node, node.val)
-            expression = format_number(value)
+            text = expression = format_number(value)
         else:
             op = find_op(node.op, self.ties)
-            args = [self._argument(node, arg) for arg in node.args or ()]
-            value = self._apply(node, op, args)
-            expression = _expression(op, args)
+            args = node.args or ()
+            value = self._apply(node, op, [self._argument(node, arg) for arg in args])
+            text = format_number(value)
+            expression = _expression(op, [self._text(arg) for arg in args])
         self.values[node.id] = value
-        return Step(node.id, node.op, node.label, expression, plain_value(value), format_number(value))
+        self.texts[node.id] = text
+        return Step(node.id, node.op, node.label, expression, plain_value(value), text)
 
     def failed(self, node: Node, error: ExecutionError) -> Step:
         """Note that ``node`` has no value, which the answer does not need."""
@@ -126,6 +129,10 @@ class _Run:
         if source not in self.values:
             raise _error(f"its argument {quote(source)} has no value", node, [])
         return self.values[source]
+
+    def _text(self, arg: str | float) -> str:
+        literal = literal_value(arg, self.ids)
+        return self.texts[str(arg)] if literal is None else format_number(self._number(literal))
 
     def _apply(self, node: Node, op: Op, args: list[Value]) -> Value:
         """The value of ``op`` on ``args``, with the warnings that it deserves."""
@@ -192,9 +199,8 @@ def _lost_integer(op: Op, args: list[float], value: float) -> bool:
     return value != (true_value if true_value.denominator == 1 else float(true_value))
 
 
-def _expression(op: Op, args: list[Value]) -> str:
+def _expression(op: Op, texts: list[str]) -> str:
     """``op`` with values in place of ids, such as ``122195 × 45.6``."""
-    texts = [format_number(arg) for arg in args]
     if op.name == "identity":
         return texts[0]
     if op.infix and len(texts) > 1:
