@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..errors import GraphError
 from .arrays import Array, Mask, array_function, odd_rows
-from .execute import execute
+from .execute import check_ties, execute
 from .node import Ties
 from .program import END, FIELDS, OP_BITS, SINGLE_OPS, STEP_OPS
 from .schema import Graph
@@ -48,7 +48,7 @@ class Answers:
 
 
 class GraphBatch:
-    """Graphs laid out for `run`. Making one costs little for graphs that were parsed or have been run before.
+    """Graphs laid out for `run`. No error is raised for a graph: it is in the answers, by the graph's index.
 
     Args:
         graphs: any graphs, of one shape or of many; one that is not well formed costs its own answer only.
@@ -70,7 +70,15 @@ class GraphBatch:
         return len(self._graphs)
 
     def run(self, *, ties: Ties = "even") -> Answers:
-        """The answer of every graph; ``ties`` as in `execute`."""
+        """The answers of the graphs, in their order.
+
+        Args:
+            ties: how ``round`` takes halves, as in `execute`.
+
+        Raises:
+            UsageError: another ``ties``.
+        """
+        check_ties(ties)
         values = self._values.copy()
         with np.errstate(all="ignore"):
             for op, filled, first, second in self._groups:
@@ -86,8 +94,17 @@ class GraphBatch:
 def execute_many(graphs: Sequence[Graph], *, ties: Ties = "even") -> Answers:
     """The answer of every graph, over arrays: what ``execute(graph).answer`` gives for each, as a double.
 
-    No error is raised for a graph: it is in ``errors``, by the graph's index. To run the same graphs again, keep a
-    `GraphBatch`.
+    To run the same graphs again, keep a `GraphBatch`.
+
+    Args:
+        graphs: any graphs, of one shape or of many. No error is raised for one: it is in ``errors``, by its index.
+        ties: how ``round`` takes halves, as in `execute`.
+
+    Returns:
+        Answers: ``values`` is float64 of shape ``[len(graphs)]``.
+
+    Raises:
+        UsageError: another ``ties``.
     """
     return GraphBatch(graphs).run(ties=ties)
 

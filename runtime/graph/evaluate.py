@@ -19,10 +19,17 @@ _OP_MASK = 2**OP_BITS - 1
 
 
 def evaluate(graph: Graph) -> Number:
-    """The answer of ``graph``: the same number as ``execute(graph).answer``, and the same errors.
+    """The answer of ``graph``, without a trace: the same as ``execute(graph).answer``, and the same errors.
 
-    Raises GraphStructureError for a graph that cannot be run in its order, ExecutionError for a node of the answer's
-    path without a finite real value.
+    Args:
+        graph: any graph; one that was parsed has been checked.
+
+    Returns:
+        An int where it is integral, else a double.
+
+    Raises:
+        GraphStructureError: the graph cannot be run in its order.
+        ExecutionError: a node of the answer's path has no finite real value.
     """
     value = _quick(graph.program)
     return execute(graph).answer if value is None else plain_value(value)

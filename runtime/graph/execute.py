@@ -46,8 +46,7 @@ def execute(graph: Graph, *, exact: bool = False, ties: Ties = "even") -> Result
         ExecutionError: a node of the answer's path has no finite real value.
         UsageError: ``ties`` is neither ``"even"`` nor ``"away"``.
     """
-    if ties not in get_args(Ties):
-        raise UsageError(f'ties is "even" or "away", not {ties!r}')
+    check_ties(ties)
     check_graph(graph)
     run = _Run(graph, exact=exact, ties=ties)
     path = answer_path(graph)
@@ -73,6 +72,12 @@ def execute(graph: Graph, *, exact: bool = False, ties: Ties = "even") -> Result
         warnings=(*check_flags(graph), *run.warnings),
         trace=tuple(steps),
     )
+
+
+def check_ties(ties: str) -> None:
+    """Raises UsageError for a way of rounding halves that there is not."""
+    if ties not in get_args(Ties):
+        raise UsageError(f'ties is "even" or "away", not {ties!r}')
 
 
 @dataclass(slots=True)

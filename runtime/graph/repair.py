@@ -28,11 +28,16 @@ _FINAL_NAMES = frozenset({"final", "result", "answer", "output", "final_answer",
 
 
 def read(text: str | bytes) -> Reading:
-    """The graph that ``text`` holds, and at which level it was read; bytes are UTF-8.
+    """The graph that ``text`` holds, and at which level it was read.
 
-    Raises GraphParseError (GraphStructureError among them), naming node, field and reason, where no lossless fix
-    makes it a graph: text that was cut off, a number that would have to be guessed, a cycle, an unknown id or op,
-    a wrong number of arguments, none or several candidates for the answer.
+    Args:
+        text: what a model wrote, as a string or in UTF-8: at most 64 KiB, 256 nodes, 64 arguments a node, 40 digits a
+            number, 1,024 things to mend.
+
+    Raises:
+        GraphParseError: (GraphStructureError among them) no lossless fix makes it a graph, with node, field and
+            reason: text that was cut off, a number that would have to be guessed, a cycle, an unknown id or op, a
+            wrong number of arguments, none or several candidates for the answer.
     """
     data = encode_text(text)
     try:

@@ -14,7 +14,7 @@ from .arrays import Array, array_function, odd_rows
 from .batch import Answers, run_alone
 from .check import answer_path, check_graph
 from .errors import quote
-from .execute import execute
+from .execute import check_ties, execute
 from .node import Node, Number, Ties
 from .schema import Graph
 from .structure import literal_value
@@ -65,8 +65,9 @@ def sweep(graph: Graph, inputs: Mapping[str, ArrayLike], *, ties: Ties = "even")
 
     Raises:
         GraphStructureError: the graph is not well formed.
-        UsageError: an id is no constant, a number not finite, or the arrays are of other shapes.
+        UsageError: an id is no constant, a number not finite, the arrays are of other shapes, or another ``ties``.
     """
+    check_ties(ties)
     check_graph(graph)
     columns = _columns(graph, inputs)
     rows = max((len(column) for column in columns.values()), default=1)

@@ -11,7 +11,7 @@ from graph_samples import call, exact_graph, graph_of, messy_graph, plain_evalua
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dagger_edge.runtime.errors import GraphError
+from dagger_edge.runtime.errors import GraphError, UsageError
 from dagger_edge.runtime.graph import OPS, Graph, GraphBatch, evaluate, execute, execute_many, read, sweep
 
 SEEDS = st.integers(0, 2**48)
@@ -93,6 +93,18 @@ def test_a_graph_of_the_largest_size_is_one_among_others():
     graphs = [exact_graph(random.Random(2)), graph_of(*wide), exact_graph(random.Random(3))]
     assert execute_many(graphs).values.tolist() == [execute(graph).answer for graph in graphs]
     assert evaluate(graphs[1]) == execute(graphs[1]).answer == 64 * 255.5
+
+
+def test_another_way_of_rounding_halves_is_refused():
+    """A misspelt option that silently means the default."""
+    graph = exact_graph(random.Random(1))
+    for run in (
+        execute,
+        lambda graph, ties: execute_many([graph], ties=ties),
+        lambda graph, ties: sweep(graph, {}, ties=ties),
+    ):
+        with pytest.raises(UsageError, match="up"):
+            run(graph, ties="up")
 
 
 def test_no_graphs_no_answers():
