@@ -3,8 +3,8 @@
     PYTHONPATH=src python benchmarks/graph_executor.py [--json FILE]
 
 The peer is what one writes in ten lines: ``json.loads``, a dictionary of nodes, a recursive function that remembers
-the nodes it has done, and no check of anything. The graphs are the 725 gold graphs of MSVAMP and MGSM in the repository,
-and the first 525 of them again: 1,250, as many as both sets have rows.
+the nodes it has done, and no check of anything. The graphs are the 725 gold graphs of MSVAMP and MGSM that the
+repository has, and the first 525 of them again: 1,250, as many as both sets have rows.
 Run it on an idle machine: each figure is the median of the rounds, with the smallest and the largest.
 """
 
