@@ -23,6 +23,7 @@ from .program import Program, UnusualError, compile_nodes, compile_plain
 
 MAX_TEXT_BYTES = 64 * 1024
 MAX_DEPTH = 16
+MAX_BRACKETS = 4096
 
 _WHITE = " \t\r\n"
 _FENCE_OPEN = "```json"
@@ -164,14 +165,18 @@ def _check_depth(text: str) -> None:
 def bracket_depths(bracket: re.Pattern[str], text: str, start: int = 0) -> Iterator[tuple[int, int]]:
     """Where each bracket of ``text`` from ``start`` on ends, and how deep they are nested there.
 
-    ``bracket`` matches up to the next one, which is its group. Raises GraphParseError past `MAX_DEPTH`.
+    ``bracket`` matches up to the next one, which is its group. Raises GraphParseError past `MAX_DEPTH`, or past
+    `MAX_BRACKETS`.
     """
-    depth = 0
+    depth = count = 0
     match = bracket.match(text, start)
     while match:
         depth += 1 if match[1] in "[{" else -1
         if depth > MAX_DEPTH:
             raise GraphParseError(f"brackets nested deeper than {MAX_DEPTH}")
+        count += 1
+        if count > MAX_BRACKETS:
+            raise GraphParseError(f"more than {MAX_BRACKETS} brackets, which is more than any graph has")
         yield match.end(), depth
         match = bracket.match(text, match.end())
 

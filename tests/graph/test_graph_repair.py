@@ -225,9 +225,14 @@ def test_texts_that_are_no_graph(text, reason):
     assert reason in refused(text)
 
 
+def test_thousands_of_brackets_are_refused_before_they_are_read():
+    """Milliseconds for every thousand of a pile of brackets."""
+    assert "more than any graph has" in refused('{"nodes": [' + "[]" * 5_000 + "]}")
+
+
 def test_thousands_of_nodes_are_refused_before_they_are_mended():
     """Work that grows with the square of what a model wrote."""
-    assert "at most 256" in refused("{'nodes': [" + "{'id': 'a'}," * 5_000 + "]}")
+    assert "at most 256" in refused("{'nodes': [" + "{'id': 'a'}," * 1_500 + "]}")
 
 
 def test_two_nodes_of_one_id_do_not_share_a_generated_one():
