@@ -144,7 +144,7 @@ class _Expansion:
 
     def add_node(self, op: str, args: list[int]) -> int:
         """The slot of ``op`` on the slots ``args``. Raises UnusualError for what is no operation on so many."""
-        if op not in OPS or not OPS[op].min_args <= len(args) <= (OPS[op].max_args or MAX_ARGS):
+        if op == "const" or op not in OPS or not OPS[op].min_args <= len(args) <= (OPS[op].max_args or MAX_ARGS):
             raise UnusualError
         if op == "abs" and len(args) == 2:
             return self._add("abs", self._add("sub", *args))

@@ -161,6 +161,16 @@ def test_execute_checks_graphs_that_callers_build():
     assert execute(one_op("add", 1, 2)).answer == 3
 
 
+@pytest.mark.parametrize("count", range(4))
+def test_a_constant_takes_no_arguments(count):
+    """A ``const`` of another node that passes for an ``identity``."""
+    nodes = (const("n1", 3), call("it", "const", *["n1"] * count), call("final_result", "identity", "it"))
+    with pytest.raises(GraphStructureError, match="const takes val, not args"):
+        check_graph(Graph(nodes))
+    with pytest.raises(GraphParseError, match="const takes val, not args"):
+        Graph.parse(Graph(nodes).to_json())
+
+
 @given(st.integers(0, 2**32), st.data())
 def test_the_quick_check_accepts_nothing_that_the_close_one_refuses(seed, data):
     """A malformed graph that a caller built, let through by the fast road."""
