@@ -108,7 +108,8 @@ def compare(checkpoint: Path, bundle_path: Path, questions: list[str]) -> list[d
     from tokenizers import Tokenizer
     from transformers import AutoTokenizer
 
-    from dagger_edge.export.trace import load_model
+    from dagger_edge.export.checkpoint import Checkpoint
+    from dagger_edge.export.reference import load_model
     from dagger_edge.export.verify import greedy_agrees, logit_difference
     from dagger_edge.runtime.bundle import Bundle
     from dagger_edge.runtime.prompt import PLACEHOLDER, Prompt
@@ -118,7 +119,7 @@ def compare(checkpoint: Path, bundle_path: Path, questions: list[str]) -> list[d
     shape = bundle.manifest.architecture
     prompt = Prompt(Tokenizer.from_file(str(bundle.tokenizer_path)), bundle.prompt_template)
     reference = AutoTokenizer.from_pretrained(checkpoint)
-    model, exported = load_model(checkpoint), Session(bundle.model_path)
+    model, exported = load_model(Checkpoint.open(checkpoint)), Session(bundle.model_path)
     rows = []
     for number, question in enumerate(questions):
         ids = prompt.encode(question)

@@ -15,11 +15,14 @@ from ..runtime.bundle import PROMPT_FILE, TOKENIZER_FILE, Bundle, template_text
 from ..runtime.errors import UsageError
 from ..runtime.manifest import FORMAT_VERSION, Manifest, Precision, PromptId
 from .card import write_card
-from .checkpoint import CONFIG_FILE, GENERATION_FILE, Checkpoint
+from .checkpoint import GENERATION_FILE, Checkpoint
+from .config import CONFIG_FILE
+from .folder import InputFolder
 from .head import share_embedding
 from .package import BundleWriter
+from .reference import load_model
 from .storage import save_model
-from .trace import load_model, trace
+from .trace import trace
 from .verify import measure_parity
 
 _TOOLS = (
@@ -46,7 +49,7 @@ def export_checkpoint(
     verify: bool = True,
     progress: Callable[[str], None] = lambda _line: None,
 ) -> Bundle:
-    """Exports a ``Gemma3ForCausalLM`` checkpoint in fp32 as a new bundle, on the CPU.
+    """Exports the text part of a Gemma 3 checkpoint in fp32 as a new bundle, on the CPU.
 
     Args:
         checkpoint: a folder in Hugging Face's layout with safetensors and ``tokenizer.json``.
@@ -67,7 +70,7 @@ def export_checkpoint(
         progress(f"reading {checkpoint}")
         opened = Checkpoint.open(checkpoint)
         source = opened.source()
-        model = load_model(checkpoint)
+        model = load_model(opened)
         parameters = sum(parameter.numel() for parameter in model.parameters())
         writer.require_space(int(parameters * _FP32_BYTES * _SPACE_FACTOR))
 
@@ -78,7 +81,7 @@ def export_checkpoint(
         progress("writing weights")
         save_model(graph, writer.folder)
         del graph
-        _copy_small_files(checkpoint, writer.folder)
+        _copy_small_files(opened.folder, writer.folder)
         template = template_text(prompt)
         (writer.folder / PROMPT_FILE).write_text(template, encoding="utf-8")
 
@@ -116,10 +119,10 @@ def _command(checkpoint: Path, bundle: Path, prompt: PromptId, name: str | None,
     return shlex.join(arguments)
 
 
-def _copy_small_files(checkpoint: Path, folder: Path) -> None:
+def _copy_small_files(checkpoint: InputFolder, folder: Path) -> None:
     for name in (CONFIG_FILE, GENERATION_FILE, TOKENIZER_FILE):
-        if (checkpoint / name).exists():
-            shutil.copyfile(checkpoint / name, folder / name)
+        if checkpoint.has(name):
+            shutil.copyfile(checkpoint.file(name), folder / name)
 
 
 def _now() -> str:

@@ -14,10 +14,7 @@ import optimum.exporters.onnx.model_configs  # noqa: F401 (registers gemma3_text
 import torch
 from optimum.exporters.onnx import export
 from optimum.exporters.tasks import TasksManager
-from transformers import Gemma3ForCausalLM
 from transformers.utils import logging
-
-from ..runtime.errors import UsageError
 
 TASK = "text-generation-with-past"
 
@@ -26,27 +23,6 @@ _KNOWN_WARNINGS = (
     ("The feature will be removed", DeprecationWarning),
     ("Exporting aten::index operator", UserWarning),
 )
-
-
-def load_model(path: Path) -> Any:
-    """The ``Gemma3ForCausalLM`` in ``path``, in fp32 on the CPU, in evaluation mode.
-
-    Raises:
-        UsageError: not every weight came from the checkpoint.
-    """
-    with _quiet():
-        model, loading = Gemma3ForCausalLM.from_pretrained(
-            path,
-            dtype=torch.float32,
-            use_safetensors=True,
-            local_files_only=True,
-            output_loading_info=True,
-        )
-    # transformers only warns when it fills a weight with random numbers.
-    for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
-        if loading[kind]:
-            raise UsageError(f"checkpoint {path}: {kind.replace('_', ' ')}: {sorted(loading[kind])[:3]}")
-    return model.eval()
 
 
 def trace(model: Any, scratch: Path) -> onnx.ModelProto:
@@ -58,7 +34,7 @@ def trace(model: Any, scratch: Path) -> onnx.ModelProto:
     past (which may be 0) are free.
 
     Args:
-        model: from `load_model`.
+        model: from `reference_model`.
         scratch: a folder for the exporter's own file, which is as large as the weights and is removed again.
 
     Raises:

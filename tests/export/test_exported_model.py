@@ -15,8 +15,9 @@ import torch
 from tiny_gemma import WINDOW
 
 from dagger_edge.export import verify
+from dagger_edge.export.checkpoint import Checkpoint
 from dagger_edge.export.pipeline import export_checkpoint
-from dagger_edge.export.trace import load_model
+from dagger_edge.export.reference import load_model
 from dagger_edge.export.verify import greedy_agrees, logit_difference, measure_parity, read
 from dagger_edge.runtime.bundle import Bundle
 from dagger_edge.runtime.errors import BundleError
@@ -160,7 +161,7 @@ def test_the_parity_report_is_what_another_measurement_finds(bundle: Bundle, tor
 @pytest.mark.parametrize("mistake", ["window", "scale", "nan"])
 def test_the_gate_sees_the_mistakes_that_others_made(checkpoint: Path, bundle: Bundle, mistake: str) -> None:
     """A window off by one (onnxruntime#25927), a missing embedding scale, an overflow that ends in NaN."""
-    other = load_model(checkpoint)
+    other = load_model(Checkpoint.open(checkpoint))
     if mistake == "window":
         for module in other.modules():
             if hasattr(module, "sliding_window") and module.sliding_window:
@@ -178,7 +179,7 @@ def test_the_gate_sees_the_mistakes_that_others_made(checkpoint: Path, bundle: B
 def test_the_gate_sees_other_tokens(checkpoint: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     """Decoding is compared for itself: logits that pass do not excuse it."""
     monkeypatch.setattr(verify, "MAX_LOGIT_DIFF", float("inf"))
-    other = load_model(checkpoint)
+    other = load_model(Checkpoint.open(checkpoint))
     with torch.no_grad():
         other.model.norm.weight += torch.linspace(-3, 3, 32)
     with pytest.raises(BundleError, match="other tokens"):

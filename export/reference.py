@@ -1,0 +1,80 @@
+"""The checkpoint in torch: what the graph is traced from, and what it is measured against."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import torch
+from transformers import Gemma3ForCausalLM, Gemma3TextConfig
+from transformers.modeling_utils import no_init_weights
+
+from ..runtime.errors import UsageError
+from .checkpoint import Checkpoint
+from .config import CONFIG_FILE, TextConfig
+from .weights import Weights
+
+_BLOCK_NUMBERS = 1 << 24
+
+
+def reference_model(weights: Weights, config: TextConfig) -> Any:
+    """A ``Gemma3ForCausalLM`` in fp32 on the CPU in evaluation mode, with every parameter from ``weights``.
+
+    It is built from the description and filled tensor by tensor: transformers' own loading leaves weights at
+    random numbers, with a warning, where names do not match.
+
+    Raises:
+        UsageError: a weight holds NaN or infinity, or transformers' model has not the tensors of ``weights``.
+    """
+    with no_init_weights():
+        model = Gemma3ForCausalLM(transformers_config(config)).float().eval()
+    model.tie_weights()
+    parameters = dict(model.named_parameters())
+    if {name: tuple(parameter.shape) for name, parameter in parameters.items()} != config.tensor_shapes:
+        raise UsageError(f"{CONFIG_FILE}: this version of transformers builds another model of it than Gemma 3")
+    for name, parameter in parameters.items():
+        _fill(parameter, weights, name)
+    return model
+
+
+def load_model(checkpoint: Checkpoint) -> Any:
+    """The `reference_model` of an opened checkpoint.
+
+    Raises:
+        UsageError: as `reference_model`, or a file has changed.
+    """
+    with checkpoint.weights() as weights:
+        return reference_model(weights, checkpoint.config)
+
+
+def transformers_config(config: TextConfig) -> Any:
+    """The same description as a ``Gemma3TextConfig``."""
+    scaling = {"rope_type": "linear", "factor": config.global_rope.factor}
+    return Gemma3TextConfig(
+        vocab_size=config.vocab_size,
+        hidden_size=config.hidden_size,
+        intermediate_size=config.intermediate_size,
+        num_hidden_layers=config.num_layers,
+        num_attention_heads=config.num_heads,
+        num_key_value_heads=config.num_kv_heads,
+        head_dim=config.head_dim,
+        max_position_embeddings=config.context_length,
+        sliding_window=config.sliding_window,
+        layer_types=list(config.layer_kinds),
+        rms_norm_eps=config.rms_norm_eps,
+        query_pre_attn_scalar=config.query_pre_attn_scalar,
+        rope_theta=config.global_rope.theta,
+        rope_local_base_freq=config.local_rope.theta,
+        rope_scaling=None if config.global_rope.factor == 1.0 else scaling,
+        tie_word_embeddings=config.tied,
+        eos_token_id=list(config.eos_ids),
+    )
+
+
+def _fill(parameter: Any, weights: Weights, name: str) -> None:
+    rows, *rest = weights.shape(name)
+    step = max(1, _BLOCK_NUMBERS // prod(rest))
+    with torch.no_grad():
+        for start in range(0, rows, step):
+            stop = min(start + step, rows)
+            parameter[start:stop] = torch.from_numpy(weights.read_rows(name, start, stop))
