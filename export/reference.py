@@ -12,7 +12,7 @@ from transformers.modeling_utils import no_init_weights
 from ..runtime.errors import UsageError
 from .checkpoint import Checkpoint
 from .config import CONFIG_FILE, TextConfig
-from .weights import Weights
+from .weights import EMBEDDING, Weights
 
 _BLOCK_NUMBERS = 1 << 24
 
@@ -34,7 +34,18 @@ def reference_model(weights: Weights, config: TextConfig) -> Any:
         raise UsageError(f"{CONFIG_FILE}: this version of transformers builds another model of it than Gemma 3")
     for name, parameter in parameters.items():
         _fill(parameter, weights, name)
+    model.model.embed_tokens.embed_scale.fill_(embedding_scale(weights))
     return model
+
+
+def embedding_scale(weights: Weights) -> float:
+    """The factor of the embedding: sqrt(hidden size), rounded to the type that the checkpoint is stored in.
+
+    transformers rounds it so when the model runs in that type, as it did in training: 50.5 for the 4B in bf16,
+    where the root of 2560 is 50.596.
+    """
+    dtype = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}[weights.dtype(EMBEDDING)]
+    return float(torch.tensor(weights.shape(EMBEDDING)[1] ** 0.5).to(dtype))
 
 
 def load_model(checkpoint: Checkpoint) -> Any:

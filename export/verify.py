@@ -38,7 +38,7 @@ _QUESTIONS = (
 
 def read(session: Session, ids: Sequence[int], cache: Cache) -> tuple[NDArray[np.float32], Cache]:
     """Logits float32 [len(ids), vocab] of ``ids`` after what ``cache`` holds, and the longer cache."""
-    logits, longer = session.step(np.array([ids], np.int64), cache)
+    logits, longer = session.step(np.array([ids], np.int64), cache, keep=0)
     return logits[0], longer
 
 

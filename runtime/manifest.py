@@ -5,7 +5,7 @@ Numbers have upper bounds, so that a hostile manifest cannot make the runtime al
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 from msgspec import Meta, Struct
@@ -20,6 +20,8 @@ Bytes = Annotated[int, Meta(ge=0, le=1 << 44)]
 Count = Annotated[int, Meta(ge=1, le=1 << 24)]
 TokenId = Annotated[int, Meta(ge=0, lt=1 << 24)]
 PromptId = Literal["card", "paper", "question"]
+PrecisionName = Literal["fp32", "fp16", "int8", "int4"]
+PRECISIONS: tuple[PrecisionName, ...] = get_args(PrecisionName)
 
 
 class FileEntry(Struct, frozen=True, forbid_unknown_fields=True):

@@ -174,7 +174,7 @@ def test_an_existing_output_is_refused_before_the_checkpoint_is_read(tmp_path: P
 
 
 @pytest.mark.parametrize("failure", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
-@pytest.mark.parametrize("step", ["trace", "save_model", "measure_parity", "write_card"])
+@pytest.mark.parametrize("step", ["trace_skeleton", "write_graph", "write_weights", "measure_parity", "write_card"])
 def test_a_failure_at_any_step_leaves_nothing(
     broken: Path, monkeypatch: pytest.MonkeyPatch, step: str, failure: BaseException
 ) -> None:
