@@ -20,6 +20,12 @@ _INSTALL = (
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option(
+    "--adapter",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="A LoRA adapter (PEFT folder) to merge into the checkpoint.",
+)
+@click.option(
     "--prompt",
     type=click.Choice(PROMPT_IDS),
     default="card",
@@ -33,8 +39,10 @@ _INSTALL = (
     show_default=True,
     help="Compare the result with torch, and fail where it differs.",
 )
-def command(checkpoint: Path, bundle: Path, prompt: PromptId, name: str | None, verify: bool) -> None:
-    """Export a Gemma 3 text CHECKPOINT folder (safetensors) in fp32 as a new BUNDLE folder.
+def command(
+    checkpoint: Path, bundle: Path, adapter: Path | None, prompt: PromptId, name: str | None, verify: bool
+) -> None:
+    """Export a Gemma 3 CHECKPOINT folder (safetensors) in fp32 as a new BUNDLE folder.
 
     Needs the export extra in a virtual environment of its own. Prints the bundle's path and size.
     """
@@ -45,6 +53,7 @@ def command(checkpoint: Path, bundle: Path, prompt: PromptId, name: str | None, 
     made = export_checkpoint(
         checkpoint,
         bundle,
+        adapter=adapter,
         prompt=prompt,
         name=name,
         verify=verify,

@@ -6,8 +6,8 @@ import onnx
 from onnx import TensorProto, helper
 
 from ..runtime.errors import BundleError
+from .names import EMBEDDING
 
-EMBEDDING = "model.embed_tokens.weight"
 _BLOCK_ROWS = 4096
 
 

@@ -44,6 +44,7 @@ def export_checkpoint(
     checkpoint: Path,
     bundle: Path,
     *,
+    adapter: Path | None = None,
     prompt: PromptId = "card",
     name: str | None = None,
     verify: bool = True,
@@ -52,8 +53,10 @@ def export_checkpoint(
     """Exports the text part of a Gemma 3 checkpoint in fp32 as a new bundle, on the CPU.
 
     Args:
-        checkpoint: a folder in Hugging Face's layout with safetensors and ``tokenizer.json``.
+        checkpoint: a folder in Hugging Face's layout with safetensors and ``tokenizer.json``, of a
+            ``Gemma3ForCausalLM`` or a ``Gemma3ForConditionalGeneration``.
         bundle: the folder to make; it appears when it is complete, or not at all.
+        adapter: a PEFT folder with a LoRA adapter, merged into the weights.
         prompt: the prompt template: ``card``, ``paper`` or ``question``.
         name: the bundle's name in its manifest; by default the source's.
         verify: measure the graph against torch, and fail where it differs.
@@ -68,7 +71,7 @@ def export_checkpoint(
     created = _now()
     with BundleWriter(bundle) as writer:
         progress(f"reading {checkpoint}")
-        opened = Checkpoint.open(checkpoint)
+        opened = Checkpoint.open(checkpoint, adapter)
         source = opened.source()
         model = load_model(opened)
         parameters = sum(parameter.numel() for parameter in model.parameters())
@@ -100,7 +103,7 @@ def export_checkpoint(
             special_ids=opened.special_ids,
             tools={"dagger-edge": __version__, **{tool: version(tool) for tool in _TOOLS}},
             parity=parity,
-            export_command=_command(checkpoint, bundle, prompt, name, verify),
+            export_command=_command(checkpoint, bundle, adapter, prompt, name, verify),
             created=created,
         )
         write_card(checkpoint, writer.folder, manifest)
@@ -108,10 +111,14 @@ def export_checkpoint(
         return writer.seal(manifest)
 
 
-def _command(checkpoint: Path, bundle: Path, prompt: PromptId, name: str | None, verify: bool) -> str:
+def _command(
+    checkpoint: Path, bundle: Path, adapter: Path | None, prompt: PromptId, name: str | None, verify: bool
+) -> str:
     """The command line that repeats the export, without the machine's folders."""
     folders = [checkpoint.absolute().name, bundle.absolute().name]
     arguments = ["dagger-edge", "export", *folders, "--prompt", prompt]
+    if adapter is not None:
+        arguments += ["--adapter", adapter.absolute().name]
     if name is not None:
         arguments += ["--name", name]
     if not verify:
