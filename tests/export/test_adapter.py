@@ -33,23 +33,26 @@ UNSLOTH_TARGETS = (
 )
 NORMS = ["input_layernorm", "q_norm"]
 
-KINDS: list[dict[str, Any]] = [
-    {},
-    {"r": 1, "target_modules": ["q_proj"]},
-    {"r": 16, "use_rslora": True},
-    {"target_modules": UNSLOTH_TARGETS},
-    {"target_modules": "all-linear", "exclude_modules": ["v_proj"]},
-    {"layers_to_transform": [0, 2], "layers_pattern": "layers"},
-    {"alpha_pattern": {"q_proj": 3, r".*layers\.1\.mlp\.up_proj": 9}, "rank_pattern": {r"layers\.[01]\..*v_proj": 2}},
-    {"alpha_pattern": {"^model.layers.0.mlp.up_proj": 9, "up_proj": 1}, "use_rslora": True},
-    {"use_dora": True},
-    {"use_dora": True, "use_rslora": True, "rank_pattern": {"o_proj": 7}},
-    {"modules_to_save": NORMS},
-    {"modules_to_save": ["embed_tokens"]},
-    {"modules_to_save": ["lm_head"]},
-    {"modules_to_save": ["embed_tokens", "lm_head"]},
-    {"modules_to_save": ["embed_tokens"], "ensure_weight_tying": True},
-]
+KINDS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "rank 1": {"r": 1, "target_modules": ["q_proj"]},
+    "rank-stabilised": {"r": 16, "use_rslora": True},
+    "unsloth": {"target_modules": UNSLOTH_TARGETS},
+    "all-linear but v": {"target_modules": "all-linear", "exclude_modules": ["v_proj"]},
+    "some layers": {"layers_to_transform": [0, 2], "layers_pattern": "layers"},
+    "patterns": {
+        "alpha_pattern": {"q_proj": 3, r".*layers\.1\.mlp\.up_proj": 9},
+        "rank_pattern": {r"layers\.[01]\..*v_proj": 2},
+    },
+    "stabilised patterns": {"alpha_pattern": {"^model.layers.0.mlp.up_proj": 9, "up_proj": 1}, "use_rslora": True},
+    "dora": {"use_dora": True},
+    "dora with patterns": {"use_dora": True, "use_rslora": True, "rank_pattern": {"o_proj": 7}},
+    "norms saved": {"modules_to_save": NORMS},
+    "embedding saved": {"modules_to_save": ["embed_tokens"]},
+    "head saved": {"modules_to_save": ["lm_head"]},
+    "both saved": {"modules_to_save": ["embed_tokens", "lm_head"]},
+    "both saved as one": {"modules_to_save": ["embed_tokens"], "ensure_weight_tying": True},
+}
 
 
 def merged_parameters(model: Any) -> dict[str, Any]:
@@ -91,11 +94,11 @@ def adapter(checkpoint: Path, tmp_path: Path) -> Path:
 
 
 @WRITERS
-@pytest.mark.parametrize("settings", KINDS, ids=str)
-def test_every_weight_is_what_peft_merges(tmp_path: Path, write: Any, settings: dict[str, Any]) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_weight_is_what_peft_merges(tmp_path: Path, write: Any, kind: str) -> None:
     """A wrong scale, a swapped factor, a module whose change is lost, a head that forgets that it was trained."""
     path = write(tmp_path / "checkpoint")
-    model = write_adapter(path, tmp_path / "adapter", **settings)
+    model = write_adapter(path, tmp_path / "adapter", **KINDS[kind])
     expected_logits = logits(model)
     expected = merged_parameters(model)
     opened = Checkpoint.open(path, tmp_path / "adapter")
