@@ -23,6 +23,12 @@ _INSTALL = (
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option(
+    "--adapter",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="A LoRA adapter (PEFT folder) to merge into the checkpoint.",
+)
+@click.option(
     "--prompt",
     type=click.Choice(PROMPT_IDS),
     default="card",
@@ -53,13 +59,14 @@ _INSTALL = (
 def command(
     checkpoint: Path,
     bundle: Path,
+    adapter: Path | None,
     prompt: PromptId,
     name: str | None,
     precision: PrecisionName,
     context: int,
     verify: bool,
 ) -> None:
-    """Export a Gemma 3 text CHECKPOINT folder (safetensors) as a new BUNDLE folder.
+    """Export a Gemma 3 CHECKPOINT folder (safetensors) as a new BUNDLE folder.
 
     Needs the export extra in a virtual environment of its own. Prints the bundle's path and size.
     """
@@ -70,6 +77,7 @@ def command(
     made = export_checkpoint(
         checkpoint,
         bundle,
+        adapter=adapter,
         prompt=prompt,
         name=name,
         precision=precision,

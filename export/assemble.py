@@ -11,10 +11,10 @@ from .folded import FoldedWeights
 from .fuse.ends import LOGITS_TO_KEEP
 from .fuse.model import FusedModel
 from .fuse.traced import TracedGraph, unexpected
+from .names import EMBEDDING
 from .recipe import Recipe
 from .storage.base import Storage
 from .stream import Layout
-from .weights import EMBEDDING
 
 # The versions that optimum asks torch for; the operators of onnxruntime have one.
 _OPSETS = (("", 18), ("com.microsoft", 1))

@@ -14,8 +14,9 @@ import msgspec
 from tokenizers import Tokenizer
 
 from ..runtime.bundle import TOKENIZER_FILE
-from ..runtime.files import sha256_of
-from ..runtime.manifest import Architecture, FileEntry, Source, SpecialIds
+from ..runtime.manifest import AdapterSource, Architecture, Source, SpecialIds
+from .adapter import ADAPTER_FILE
+from .adapter_config import ADAPTER_CONFIG_FILE
 from .config import CONFIG_FILE, TextConfig
 from .folder import InputFolder
 from .weights import Weights, shard_names
@@ -25,21 +26,27 @@ GENERATION_FILE = "generation_config.json"
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A Gemma 3 checkpoint whose text part passed every check of `Checkpoint.open`.
+    """A Gemma 3 checkpoint whose text part passed every check of `Checkpoint.open`, with or without an adapter.
 
     Attributes:
         folder: where it is, in Hugging Face's layout.
-        config: the architecture of its text part.
+        adapter: the folder of the LoRA adapter that is merged into its weights.
+        config: the architecture of its text part, as `weights` has it.
         special_ids: from its tokenizer and its ``generation_config.json``.
     """
 
     folder: InputFolder
+    adapter: InputFolder | None
     config: TextConfig
     special_ids: SpecialIds
 
     @classmethod
-    def open(cls, path: Path) -> Checkpoint:
+    def open(cls, path: Path, adapter: Path | None = None) -> Checkpoint:
         """Checks the folder at ``path``: configuration, tokenizer, and name, shape and type of every tensor.
+
+        Args:
+            path: the checkpoint.
+            adapter: a PEFT folder with a LoRA adapter for it; checked in the same way.
 
         Raises:
             UsageError: it is no ``Gemma3ForCausalLM`` or ``Gemma3ForConditionalGeneration`` checkpoint in
@@ -48,9 +55,10 @@ class Checkpoint:
         folder = InputFolder(path, "checkpoint")
         if not path.is_dir():
             raise folder.error(f"there is no such folder; give a folder that holds {CONFIG_FILE}")
-        config = TextConfig.read(folder)
-        Weights(folder, config).close()
-        return cls(folder, config, _special_ids(folder, config))
+        adapter_folder = None if adapter is None else InputFolder(adapter, "adapter")
+        with Weights(folder, TextConfig.read(folder), adapter_folder) as weights:
+            config = weights.config
+        return cls(folder, adapter_folder, config, _special_ids(folder, config))
 
     @property
     def architecture(self) -> Architecture:
@@ -58,27 +66,28 @@ class Checkpoint:
         return self.config.architecture
 
     def weights(self) -> Weights:
-        """The weights, opened; close them.
+        """The weights, opened and merged with the adapter; close them.
 
         Raises:
             UsageError: the files have changed since the checkpoint was opened.
         """
-        return Weights(self.folder, self.config)
+        return Weights(self.folder, TextConfig.read(self.folder), self.adapter)
 
     def source(self) -> Source:
-        """Model id, revision and shards with size and sha256 (this reads all weights once).
+        """Model id, revision and shards with size and sha256, the adapter's too (this reads all weights once).
 
         Raises:
-            UsageError: the folder's name cannot be shown.
+            UsageError: a folder's name cannot be shown.
         """
-        name, revision = _identity(self.folder.path.absolute())
-        if not (name.isprintable() and (revision or "").isprintable()):
-            raise self.folder.error("its name or revision holds control characters; rename the folder")
-        shards = {}
-        for shard in shard_names(self.folder):
-            path = self.folder.file(shard)
-            shards[shard] = FileEntry(path.stat().st_size, sha256_of(path))
-        return Source(name, revision, shards)
+        name, revision = self.folder.identity
+        shards = {shard: self.folder.digest(shard) for shard in shard_names(self.folder)}
+        return Source(name, revision, shards, self._adapter_source())
+
+    def _adapter_source(self) -> AdapterSource | None:
+        if self.adapter is None:
+            return None
+        files = {name: self.adapter.digest(name) for name in (ADAPTER_CONFIG_FILE, ADAPTER_FILE)}
+        return AdapterSource(*self.adapter.identity, files)
 
 
 def _special_ids(folder: InputFolder, config: TextConfig) -> SpecialIds:
@@ -116,13 +125,3 @@ def _eos_ids(folder: InputFolder, config: TextConfig) -> Any:
     if declared is None:
         return []
     return declared if isinstance(declared, list) else [declared]
-
-
-def _identity(path: Path) -> tuple[str, str | None]:
-    """Model id and revision in Hugging Face's cache; elsewhere the folder's name, and a revision if noted."""
-    if path.parent.name == "snapshots" and path.parent.parent.name.startswith("models--"):
-        return path.parent.parent.name.removeprefix("models--").replace("--", "/"), path.name
-    # `hf download --local-dir` notes the commit in the first line of this file.
-    note = path / ".cache" / "huggingface" / "download" / f"{CONFIG_FILE}.metadata"
-    lines = note.read_text(encoding="utf-8", errors="replace").splitlines() if note.is_file() else []
-    return path.name, lines[0] if lines else None

@@ -221,9 +221,9 @@ def _rope(fields: _Fields, kind: LayerKind) -> Rope:
         if not set(fields.rope_parameters) <= set(get_args(LayerKind)):
             raise _ConfigError("has rope_parameters that are not given by kind of layer")
         scaling = {**_convert(fields.rope_parameters.get(kind) or {}, dict[str, Any]), **scaling}
-    name = scaling.get("rope_type", scaling.get("type", "default"))
+    name = str(scaling.get("rope_type", scaling.get("type", "default")))
     if name not in {"default", "linear"}:
-        raise _ConfigError(f"asks for rope scaling of type {str(name)[:100]!r}; only linear scaling can be exported")
+        raise _ConfigError(f"asks for rope scaling of type {name[:100]!r}; only linear scaling can be exported")
     if name == "linear" and not is_global:
         raise _ConfigError("scales the rotary embedding of sliding layers, which Gemma 3 does not")
     theta = _convert(scaling.get("rope_theta", theta), Positive)

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ..runtime.errors import UsageError
-from ..runtime.files import is_plain_name, regular_file_status
+from ..runtime.files import is_plain_name, regular_file_status, sha256_of
+from ..runtime.manifest import FileEntry
 
 MAX_JSON_BYTES = 1 << 24
 
@@ -73,6 +74,34 @@ class InputFolder:
         if not isinstance(content, dict):
             raise self.error(f"{name} is not a JSON object; download it again")
         return content
+
+    def digest(self, name: str) -> FileEntry:
+        """Size and sha256 of file ``name``, all of which is read.
+
+        Raises:
+            UsageError: as `file`.
+        """
+        path = self.file(name)
+        return FileEntry(path.stat().st_size, sha256_of(path))
+
+    @property
+    def identity(self) -> tuple[str, str | None]:
+        """Model id and revision in Hugging Face's cache; elsewhere the folder's name, and a revision if noted.
+
+        Raises:
+            UsageError: they cannot be shown.
+        """
+        path = self.path.absolute()
+        name, revision = path.name, None
+        # `hf download --local-dir` notes the commit in the first line of this file.
+        note = path / ".cache" / "huggingface" / "download" / "config.json.metadata"
+        if path.parent.name == "snapshots" and path.parent.parent.name.startswith("models--"):
+            name, revision = path.parent.parent.name.removeprefix("models--").replace("--", "/"), path.name
+        elif note.is_file():
+            revision = next(iter(note.read_text(encoding="utf-8", errors="replace").splitlines()), None)
+        if not (name.isprintable() and (revision or "").isprintable()):
+            raise self.error("its name or revision holds control characters; rename the folder")
+        return name, revision or None
 
     def _home(self) -> Path:
         """The folder that links may point into; Hugging Face's cache links its snapshots to the blobs beside them."""

@@ -56,6 +56,7 @@ def export_checkpoint(
     checkpoint: Path,
     bundle: Path,
     *,
+    adapter: Path | None = None,
     prompt: PromptId = "card",
     name: str | None = None,
     precision: PrecisionName = "fp32",
@@ -69,8 +70,10 @@ def export_checkpoint(
     Memory: about 2.5 GB at 4B in every precision; the comparison with torch loads the model beside it.
 
     Args:
-        checkpoint: a folder in Hugging Face's layout with safetensors and ``tokenizer.json``.
+        checkpoint: a folder in Hugging Face's layout with safetensors and ``tokenizer.json``, of a
+            ``Gemma3ForCausalLM`` or a ``Gemma3ForConditionalGeneration``.
         bundle: the folder to make; it appears when it is complete, or not at all.
+        adapter: a PEFT folder with a LoRA adapter, merged into the weights.
         prompt: the prompt template: ``card``, ``paper`` or ``question``.
         name: the bundle's name in its manifest; by default the source's.
         precision: how the weights are stored.
@@ -90,17 +93,18 @@ def export_checkpoint(
     created, chosen = _now(), recipe(precision)
     with BundleWriter(bundle) as writer:
         progress(f"reading {checkpoint}")
-        opened = Checkpoint.open(checkpoint)
-        shape = msgspec.structs.replace(opened.architecture, context_length=min(context, opened.config.context_length))
+        opened = Checkpoint.open(checkpoint, adapter)
         source = opened.source()
         with opened.weights() as weights:
-            _write_model(weights, opened, shape.context_length, chosen, writer, progress, bar)
-            scale = embedding_scale(weights)
+            config, scale = weights.config, embedding_scale(weights)
+            shape = config.architecture
+            shape = msgspec.structs.replace(shape, context_length=min(context, shape.context_length))
+            _write_model(weights, shape.context_length, chosen, writer, progress, bar)
         _copy_small_files(opened.folder, writer.folder)
         template = template_text(prompt)
         (writer.folder / PROMPT_FILE).write_text(template, encoding="utf-8")
         parity = _parity(opened, shape, template, writer.folder, progress) if verify else None
-        head = "shared" if opened.config.tied else "untied"
+        head = "shared" if config.tied else "untied"
         manifest = Manifest(
             format_version=FORMAT_VERSION,
             name=name or source.name,
@@ -112,7 +116,7 @@ def export_checkpoint(
             special_ids=opened.special_ids,
             tools={"dagger-edge": __version__, **{tool: version(tool) for tool in _TOOLS}},
             parity=parity,
-            export_command=_command(checkpoint, bundle, prompt, name, precision, context, verify),
+            export_command=_command(checkpoint, bundle, adapter, prompt, name, precision, context, verify),
             created=created,
         )
         write_card(checkpoint, writer.folder, manifest)
@@ -122,7 +126,6 @@ def export_checkpoint(
 
 def _write_model(
     weights: Weights,
-    checkpoint: Checkpoint,
     context: int,
     chosen: Recipe,
     writer: BundleWriter,
@@ -130,7 +133,7 @@ def _write_model(
     bar: Bar,
 ) -> None:
     """Traces, fuses, and writes the graph and its weights into the writer's folder."""
-    config = checkpoint.config
+    config = weights.config
     parameters = sum(prod(size) for size in config.tensor_shapes.values())
     progress(f"tracing {parameters / 1e6:,.1f} million parameters")
     fused = fuse(trace_skeleton(config, writer.folder), config, embedding_scale(weights))
@@ -153,6 +156,7 @@ def _parity(
 def _command(
     checkpoint: Path,
     bundle: Path,
+    adapter: Path | None,
     prompt: PromptId,
     name: str | None,
     precision: PrecisionName,
@@ -162,6 +166,8 @@ def _command(
     """The command line that repeats the export, without the machine's folders."""
     folders = [checkpoint.absolute().name, bundle.absolute().name]
     arguments = ["dagger-edge", "export", *folders, "--prompt", prompt, "--precision", precision]
+    if adapter is not None:
+        arguments += ["--adapter", adapter.absolute().name]
     if context != DEFAULT_CONTEXT:
         arguments += ["--context", str(context)]
     if name is not None:

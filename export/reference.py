@@ -11,27 +11,29 @@ from transformers.modeling_utils import no_init_weights
 
 from ..runtime.errors import UsageError
 from .checkpoint import Checkpoint
-from .config import CONFIG_FILE, TextConfig
-from .weights import EMBEDDING, Weights
+from .config import TextConfig
+from .names import EMBEDDING
+from .weights import Weights
 
 _BLOCK_NUMBERS = 1 << 24
 
 
-def reference_model(weights: Weights, config: TextConfig) -> Any:
+def reference_model(weights: Weights) -> Any:
     """A ``Gemma3ForCausalLM`` in fp32 on the CPU in evaluation mode, with every parameter from ``weights``.
 
     It is built from the description and filled tensor by tensor: transformers' own loading leaves weights at
     random numbers, with a warning, where names do not match.
 
     Raises:
-        UsageError: a weight holds NaN or infinity, or transformers' model has not the tensors of ``weights``.
+        UsageError: a weight holds NaN or infinity, or transformers' model has other tensors than ``weights``.
     """
     with no_init_weights():
-        model = Gemma3ForCausalLM(transformers_config(config)).float().eval()
+        model = Gemma3ForCausalLM(transformers_config(weights.config)).float().eval()
     model.tie_weights()
     parameters = dict(model.named_parameters())
-    if {name: tuple(parameter.shape) for name, parameter in parameters.items()} != config.tensor_shapes:
-        raise UsageError(f"{CONFIG_FILE}: this version of transformers builds another model of it than Gemma 3")
+    shapes = {name: tuple(parameter.shape) for name, parameter in parameters.items()}
+    for name, _ in sorted(shapes.items() ^ weights.config.tensor_shapes.items()):
+        raise UsageError(f"this version of transformers builds another model than the checkpoint's: {name} differs")
     for name, parameter in parameters.items():
         _fill(parameter, weights, name)
     model.model.embed_tokens.embed_scale.fill_(embedding_scale(weights))
@@ -55,7 +57,7 @@ def load_model(checkpoint: Checkpoint) -> Any:
         UsageError: as `reference_model`, or a file has changed.
     """
     with checkpoint.weights() as weights:
-        return reference_model(weights, checkpoint.config)
+        return reference_model(weights)
 
 
 def transformers_config(config: TextConfig) -> Any:

@@ -2,58 +2,64 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .adapter import Adapter
 from .config import CONFIG_FILE, TextConfig
 from .folder import InputFolder
+from .names import EMBEDDING, HEAD, canonical_name
 from .shard import FLOAT_BYTES, Shard
 
 WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
-EMBEDDING = "model.embed_tokens.weight"
-HEAD = "lm_head.weight"
-
-_TEXT_PREFIX = re.compile(r"\A(model\.)?language_model\.(model\.)?")
-_VISION_PREFIX = re.compile(r"\A(model\.)?(vision_tower|multi_modal_projector)\.")
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
+    """The tensor in a file where a weight's numbers are."""
+
     shard: Shard
     key: str
-    shape: tuple[int, ...]
 
 
 class Weights:
     """The text part of a Gemma 3 checkpoint, read tensor by tensor; a context manager that holds its files open.
 
     Names are those of ``Gemma3ForCausalLM`` whatever the checkpoint's class and style. Memory: what is returned,
-    and a few MiB. All tensors are there, have the shapes of the configuration, and nothing else is there.
+    and a few MiB. All tensors are there, have the shapes of the configuration, and nothing else is there. An
+    adapter is merged into whatever is read, and its tensors are as complete.
+
+    Attributes:
+        config: the architecture; with an adapter that trained embedding or head apart, no longer tied.
 
     Args:
         folder: the checkpoint.
         config: its architecture.
+        adapter: the folder of a LoRA adapter.
 
     Raises:
         UsageError: a file or a tensor is missing, damaged, twice there, unknown, or of another shape or type than
             the configuration says; the message names file and tensor.
     """
 
-    def __init__(self, folder: InputFolder, config: TextConfig) -> None:
-        self._folder = folder
-        self._shapes = config.tensor_shapes
+    def __init__(self, folder: InputFolder, config: TextConfig, adapter: InputFolder | None = None) -> None:
+        self.config = config
+        self._adapter: Adapter | None = None
         with ExitStack() as stack:
-            self.shards = tuple(stack.enter_context(Shard(folder, name)) for name in shard_names(folder))
-            self._places = _places(folder, self.shards, config)
+            shards = [stack.enter_context(Shard(folder, name)) for name in shard_names(folder)]
+            self._places = _places(folder, shards, config)
+            if adapter is not None:
+                self._adapter = stack.enter_context(Adapter(adapter, replace(config, tied=False).tensor_shapes))
+                self._apply(self._adapter)
             self._stack = stack.pop_all()
+        self._shapes = self.config.tensor_shapes
 
     def __enter__(self) -> Self:
         return self
@@ -75,6 +81,19 @@ class Weights:
         """Bytes of all tensors together, as they are stored."""
         return sum(prod(shape) * FLOAT_BYTES[self.dtype(name)] for name, shape in self._shapes.items())
 
+    def _apply(self, adapter: Adapter) -> None:
+        """Lets what the adapter saved whole take the place of the checkpoint's, and unties the head if it must."""
+        tied = self.config.tied and not adapter.unties
+        for name, key in adapter.base.items():
+            if name in self._places:
+                self._places[name] = _Place(adapter.shard, key)
+        if self.config.tied and not tied:
+            self._places[HEAD] = self._places[EMBEDDING]
+        for name, key in adapter.saved.items():
+            if name in self._places:
+                self._places[name] = _Place(adapter.shard, key)
+        self.config = replace(self.config, tied=tied)
+
     def shape(self, name: str) -> tuple[int, ...]:
         """The shape of tensor ``name``: [rows, columns] of a matrix, [size] of a norm."""
         return self._shapes[name]
@@ -85,7 +104,7 @@ class Weights:
         return place.shard.entries[place.key].dtype
 
     def read(self, name: str) -> NDArray[np.float32]:
-        """Tensor ``name`` in float32, exactly widened.
+        """Tensor ``name`` in float32, exactly widened, then merged with its adapter.
 
         Raises:
             UsageError: it holds NaN or infinity, or its file was cut short meanwhile.
@@ -93,7 +112,7 @@ class Weights:
         return self.read_rows(name, 0, self._shapes[name][0])
 
     def read_rows(self, name: str, start: int, stop: int) -> NDArray[np.float32]:
-        """Rows ``start`` to ``stop`` of tensor ``name`` in float32, exactly widened.
+        """Rows ``start`` to ``stop`` of tensor ``name`` in float32, exactly widened, then merged with its adapter.
 
         Raises:
             UsageError: they hold NaN or infinity, or the file was cut short meanwhile.
@@ -103,7 +122,10 @@ class Weights:
         if not 0 <= start <= stop <= rows:
             raise IndexError(f"rows {start} to {stop} of {rows}")
         place, width = self._places[name], prod(rest)
-        return place.shard.read(place.key, start * width, stop * width).reshape(stop - start, *rest)
+        numbers = place.shard.read(place.key, start * width, stop * width).reshape(stop - start, *rest)
+        if self._adapter is not None:
+            self._adapter.merge(name, numbers, start)
+        return numbers
 
 
 def shard_names(folder: InputFolder) -> tuple[str, ...]:
@@ -129,16 +151,6 @@ def shard_names(folder: InputFolder) -> tuple[str, ...]:
     return tuple(names)
 
 
-def canonical_name(key: str) -> str | None:
-    """The name in ``Gemma3ForCausalLM`` of what any Gemma 3 class calls ``key``; None for the vision part."""
-    if _VISION_PREFIX.match(key):
-        return None
-    rest = _TEXT_PREFIX.sub("", key)
-    if rest == key or rest.startswith("lm_head."):
-        return rest
-    return f"model.{rest}"
-
-
 def _places(folder: InputFolder, shards: Iterable[Shard], config: TextConfig) -> dict[str, _Place]:
     shapes = config.tensor_shapes
     places: dict[str, _Place] = {}
@@ -152,7 +164,7 @@ def _places(folder: InputFolder, shards: Iterable[Shard], config: TextConfig) ->
             if name in places:
                 raise shard.error(f" holds {key}, which {places[name].shard.name} holds already")
             _check_entry(shard, key, shapes[name])
-            places[name] = _Place(shard, key, shapes[name])
+            places[name] = _Place(shard, key)
     missing = shapes.keys() - places.keys()
     if missing:
         raise folder.error(f"the weights lack {len(missing)} tensors, among them {min(missing)}")

@@ -31,12 +31,27 @@ class FileEntry(Struct, frozen=True, forbid_unknown_fields=True):
     sha256: Sha256
 
 
-class Source(Struct, frozen=True, forbid_unknown_fields=True):
-    """The checkpoint: model id or folder name, revision where known, and every safetensors shard."""
+class AdapterSource(Struct, frozen=True, forbid_unknown_fields=True):
+    """The LoRA adapter that was merged: model id or folder name, revision where known, and its files."""
+
+    name: Text
+    revision: Text | None
+    files: dict[Text, FileEntry]
+
+
+class Source(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The checkpoint: model id or folder name, revision where known, every safetensors shard, and its adapter."""
 
     name: Text
     revision: Text | None
     shards: dict[Text, FileEntry]
+    adapter: AdapterSource | None = None
+
+    @property
+    def title(self) -> str:
+        """Names and revisions in one line."""
+        parts: list[Source | AdapterSource] = [self] if self.adapter is None else [self, self.adapter]
+        return " with adapter ".join(part.name + (f" at {part.revision}" if part.revision else "") for part in parts)
 
 
 class Architecture(Struct, frozen=True, forbid_unknown_fields=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..weights import EMBEDDING, HEAD
+from ..names import EMBEDDING, HEAD
 from .pattern import find, match, node
 from .traced import TracedGraph, unexpected
 
