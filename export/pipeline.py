@@ -6,32 +6,26 @@ import os
 import shlex
 import shutil
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from importlib.metadata import version
-from math import prod
 from pathlib import Path
 
 import msgspec
 
 from .. import __version__
-from ..runtime.bundle import MODEL_FILE, PROMPT_FILE, TOKENIZER_FILE, WEIGHTS_FILE, Bundle, template_text
+from ..runtime.bundle import PROMPT_FILE, TOKENIZER_FILE, Bundle, template_text
 from ..runtime.errors import UsageError
-from ..runtime.manifest import FORMAT_VERSION, Architecture, Manifest, Parity, Precision, PrecisionName, PromptId
-from .assemble import assemble
+from ..runtime.manifest import FORMAT_VERSION, Manifest, Precision, PrecisionName, PromptId
 from .card import write_card
 from .checkpoint import GENERATION_FILE, Checkpoint
 from .config import CONFIG_FILE
-from .folded import FoldedWeights
 from .folder import InputFolder
-from .fuse.model import fuse
+from .layerwise import LayerwiseReference
+from .model import Bar, write_model
 from .package import BundleWriter
-from .recipe import Recipe, recipe
-from .reference import embedding_scale, load_model
-from .skeleton import trace_skeleton
-from .stream import write_graph, write_weights
+from .recipe import recipe
 from .verify import measure_parity
-from .weights import Weights
 
 _TOOLS = (
     "torch",
@@ -43,13 +37,8 @@ _TOOLS = (
     "tokenizers",
     "safetensors",
 )
-# Beside the weights: graph, tokenizer, card.
-_SMALL_FILES_BYTES = 64 << 20
 # Prompts of the product take some 1,500 positions; each costs the rotary tables 4 KiB at 4B.
 DEFAULT_CONTEXT = 8192
-
-# Makes, for a number of bytes to come, a context that is told of those that are done.
-Bar = Callable[[int], AbstractContextManager[Callable[[int], None]]]
 
 
 def export_checkpoint(
@@ -67,7 +56,7 @@ def export_checkpoint(
 ) -> Bundle:
     """Exports the text part of a Gemma 3 checkpoint as a new bundle, on the CPU.
 
-    Memory: about 2.5 GB at 4B in every precision; the comparison with torch loads the model beside it.
+    Memory: about 2.6 GB at 4B in every precision; the comparison with torch runs the bundle, which is in memory then.
 
     Args:
         checkpoint: a folder in Hugging Face's layout with safetensors and ``tokenizer.json``, of a
@@ -95,22 +84,23 @@ def export_checkpoint(
         progress(f"reading {checkpoint}")
         opened = Checkpoint.open(checkpoint, adapter)
         source = opened.source()
-        with opened.weights() as weights:
-            config, scale = weights.config, embedding_scale(weights)
-            shape = config.architecture
-            shape = msgspec.structs.replace(shape, context_length=min(context, shape.context_length))
-            _write_model(weights, shape.context_length, chosen, writer, progress, bar)
-        _copy_small_files(opened.folder, writer.folder)
         template = template_text(prompt)
         (writer.folder / PROMPT_FILE).write_text(template, encoding="utf-8")
-        parity = _parity(opened, shape, template, writer.folder, progress) if verify else None
-        head = "shared" if config.tied else "untied"
+        _copy_small_files(opened.folder, writer.folder)
+        with opened.weights() as weights:
+            shape = weights.config.architecture
+            shape = msgspec.structs.replace(shape, context_length=min(context, shape.context_length))
+            done = write_model(weights, chosen, shape, template, writer, progress, bar)
+            parity = None
+            if verify:
+                progress("comparing with torch")
+                parity = measure_parity(LayerwiseReference(weights), writer.folder, shape, template, precision)
         manifest = Manifest(
             format_version=FORMAT_VERSION,
             name=name or source.name,
             source=source,
             architecture=shape,
-            precision=Precision(precision, {**chosen.description, "head": head, "embedding_scale": scale}),
+            precision=Precision(precision, {**chosen.description, **done}),
             files={},
             prompt=prompt,
             special_ids=opened.special_ids,
@@ -122,35 +112,6 @@ def export_checkpoint(
         write_card(checkpoint, writer.folder, manifest)
         progress("sealing")
         return writer.seal(manifest)
-
-
-def _write_model(
-    weights: Weights,
-    context: int,
-    chosen: Recipe,
-    writer: BundleWriter,
-    progress: Callable[[str], None],
-    bar: Bar,
-) -> None:
-    """Traces, fuses, and writes the graph and its weights into the writer's folder."""
-    config = weights.config
-    parameters = sum(prod(size) for size in config.tensor_shapes.values())
-    progress(f"tracing {parameters / 1e6:,.1f} million parameters")
-    fused = fuse(trace_skeleton(config, writer.folder), config, embedding_scale(weights))
-    folded = FoldedWeights(weights, fused.rotary, context)
-    model, layout = assemble(fused, config, chosen, folded)
-    writer.require_space(layout.nbytes + _SMALL_FILES_BYTES)
-    write_graph(model, writer.folder / MODEL_FILE)
-    progress(f"writing {layout.nbytes / 1e6:,.0f} MB of weights")
-    with bar(layout.nbytes) as advance:
-        write_weights(layout.slots, folded, writer.folder / WEIGHTS_FILE, advance)
-
-
-def _parity(
-    checkpoint: Checkpoint, shape: Architecture, template: str, folder: Path, progress: Callable[[str], None]
-) -> Parity:
-    progress("comparing with torch")
-    return measure_parity(load_model(checkpoint), folder, shape, template)
 
 
 def _command(

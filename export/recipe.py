@@ -27,6 +27,7 @@ class Recipe:
         vocabulary: storage of the embedding, and of a head that shares it.
         exceptions: other storages, by the names of tensors.
         description: the same in words, for the manifest.
+        rescaled: whether activations are scaled by powers of two into the range of their type.
     """
 
     name: PrecisionName
@@ -35,6 +36,7 @@ class Recipe:
     vocabulary: VocabularyStorage
     description: Mapping[str, str | int | float | bool]
     exceptions: Mapping[str, MatrixStorage] = field(default_factory=dict)
+    rescaled: bool = False
 
     def storage(self, tensor: str) -> MatrixStorage:
         """How the matrix ``tensor`` of a layer, or of an untied head, is stored."""
@@ -52,7 +54,7 @@ def recipe(name: PrecisionName) -> Recipe:
         case "fp32":
             return Recipe(name, _FP32, DenseProduct(_FP32), Dense(_FP32), {"weights": "float32"})
         case "fp16":
-            return Recipe(name, _FP16, DenseProduct(_FP16), Dense(_FP16), {"weights": "float16"})
+            return Recipe(name, _FP16, DenseProduct(_FP16), Dense(_FP16), {"weights": "float16"}, rescaled=True)
         case "int8":
             words = {"weights": "int8 in blocks of 32", "embedding": "int8 in blocks of 32", "kernel": "MatMulNBits"}
             blocks = Blocks(8, 32, zero_points=False, scales=_FP32)

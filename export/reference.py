@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from transformers import Gemma3ForCausalLM, Gemma3TextConfig
 from transformers.modeling_utils import no_init_weights
+from transformers.models.gemma3.modeling_gemma3 import Gemma3RotaryEmbedding, Gemma3TextScaledWordEmbedding
 
 from ..runtime.errors import UsageError
 from .checkpoint import Checkpoint
@@ -82,6 +83,34 @@ def transformers_config(config: TextConfig) -> Any:
         tie_word_embeddings=config.tied,
         eos_token_id=list(config.eos_ids),
     )
+
+
+def weightless_model(config: TextConfig, vocabulary: int) -> Any:
+    """A ``Gemma3ForCausalLM`` of ``config`` but for the size of its vocabulary, whose weights take no memory.
+
+    Each parameter is one zero, spread over its shape; buffers are as they should be.
+    """
+    settings = transformers_config(config)
+    settings.vocab_size = vocabulary
+    settings.pad_token_id = 0
+    with torch.device("meta"):
+        model = Gemma3ForCausalLM(settings)
+    for module in model.modules():
+        for name, parameter in module._parameters.items():
+            if parameter is not None:
+                module._parameters[name] = torch.nn.Parameter(no_numbers(parameter.shape), requires_grad=False)
+        # Buffers have no memory on the meta device; these two are read.
+        if isinstance(module, Gemma3RotaryEmbedding):
+            module.inv_freq = module.original_inv_freq = module.rope_init_fn(module.config, torch.device("cpu"))[0]
+        elif isinstance(module, Gemma3TextScaledWordEmbedding):
+            module.embed_scale = torch.tensor(config.hidden_size**0.5)
+    model.tie_weights()
+    return model.eval()
+
+
+def no_numbers(shape: Any) -> Any:
+    """A float32 tensor of zeros that takes the memory of one."""
+    return torch.zeros(1).expand(shape)
 
 
 def _fill(parameter: Any, weights: Weights, name: str) -> None:

@@ -20,13 +20,11 @@ import optimum.exporters.onnx.model_configs  # noqa: F401 (registers gemma3_text
 import torch
 from optimum.exporters.onnx import export
 from optimum.exporters.tasks import TasksManager
-from transformers import Gemma3ForCausalLM
-from transformers.models.gemma3.modeling_gemma3 import Gemma3RotaryEmbedding, Gemma3TextScaledWordEmbedding
 from transformers.utils import logging
 
 from ..runtime.errors import BundleError
 from .config import TextConfig
-from .reference import transformers_config
+from .reference import weightless_model
 
 TASK = "text-generation-with-past"
 # The rows of the embedding and of the head while tracing. No size in the graph depends on them.
@@ -54,7 +52,7 @@ def trace_skeleton(config: TextConfig, scratch: Path) -> onnx.ModelProto:
         BundleError: the exporter traced weights of other names than the checkpoint's.
         OSError: the disk is full.
     """
-    model = _weightless_model(config)
+    model = weightless_model(config, TRACED_VOCABULARY)
     make_config = TasksManager.get_exporter_config_constructor(
         "onnx", model=model, task=TASK, library_name="transformers"
     )
@@ -70,26 +68,6 @@ def trace_skeleton(config: TextConfig, scratch: Path) -> onnx.ModelProto:
         strange = sorted(weights ^ set(config.tensor_shapes))[:3]
         raise BundleError(f"the traced graph has other weights than the checkpoint ({strange}): unknown exporter")
     return skeleton
-
-
-def _weightless_model(config: TextConfig) -> Any:
-    settings = transformers_config(config)
-    settings.vocab_size = TRACED_VOCABULARY
-    settings.pad_token_id = 0
-    with torch.device("meta"):
-        model = Gemma3ForCausalLM(settings)
-    zero = torch.zeros(1)
-    for module in model.modules():
-        for name, parameter in module._parameters.items():
-            if parameter is not None:
-                module._parameters[name] = torch.nn.Parameter(zero.expand(parameter.shape), requires_grad=False)
-        # Buffers have no memory on the meta device; the graph reads these two.
-        if isinstance(module, Gemma3RotaryEmbedding):
-            module.inv_freq = module.original_inv_freq = module.rope_init_fn(module.config, torch.device("cpu"))[0]
-        elif isinstance(module, Gemma3TextScaledWordEmbedding):
-            module.embed_scale = torch.tensor(config.hidden_size**0.5)
-    model.tie_weights()
-    return model.eval()
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from dagger_edge.export import verify
 from dagger_edge.export.checkpoint import Checkpoint
 from dagger_edge.export.pipeline import export_checkpoint
 from dagger_edge.export.reference import load_model
-from dagger_edge.export.verify import greedy_agrees, logit_difference, measure_parity, read
+from dagger_edge.export.verify import WholeReference, greedy_agreement, logit_distance, measure_parity, read
 from dagger_edge.runtime.bundle import Bundle
 from dagger_edge.runtime.errors import BundleError
 from dagger_edge.runtime.session import Session
@@ -58,7 +58,7 @@ def test_chunks_over_a_past_equal_one_pass(exported: Session, torch_model: Any, 
 
 
 def test_greedy_tokens_are_equal_cached_uncached_and_in_torch(exported: Session, torch_model: Any) -> None:
-    assert greedy_agrees(torch_model, exported, IDS[:5], 3 * WINDOW)
+    assert greedy_agreement(WholeReference(torch_model), exported, [IDS[:5]], 3 * WINDOW) == 3 * WINDOW
 
 
 def test_rows_of_a_batch_do_not_see_each_other(bundle: Bundle, exported: Session) -> None:
@@ -154,8 +154,10 @@ def test_the_parity_report_is_what_another_measurement_finds(bundle: Bundle, tor
     assert parity.positions > WINDOW + 1
     assert parity.max_logit_diff < TOLERANCE
     exported = Session(bundle.model_path)
-    worst, mean = logit_difference(torch_model, exported, IDS, WINDOW)
-    assert 0 < mean <= worst < TOLERANCE
+    distance = logit_distance(WholeReference(torch_model), exported, IDS, WINDOW)
+    assert 0 < distance.mean <= distance.worst < TOLERANCE
+    assert 0 < distance.divergence < 1e-9
+    assert distance.top1 == 1
 
 
 @pytest.mark.parametrize("mistake", ["window", "scale", "nan"])
@@ -172,15 +174,16 @@ def test_the_gate_sees_the_mistakes_that_others_made(checkpoint: Path, bundle: B
     else:
         with torch.no_grad():
             other.model.norm.weight[0] = float("nan")
-    with pytest.raises(BundleError, match="logits differ"):
-        measure_parity(other, bundle.path, bundle.manifest.architecture, bundle.prompt_template)
+    with pytest.raises(BundleError, match=r"logits differ|not finite"):
+        measure_parity(WholeReference(other), bundle.path, bundle.manifest.architecture, bundle.prompt_template)
 
 
 def test_the_gate_sees_other_tokens(checkpoint: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     """Decoding is compared for itself: logits that pass do not excuse it."""
     monkeypatch.setattr(verify, "MAX_LOGIT_DIFF", float("inf"))
+    monkeypatch.setattr(verify, "MAX_DIVERGENCE", {"fp32": float("inf")})
     other = load_model(Checkpoint.open(checkpoint))
     with torch.no_grad():
         other.model.norm.weight += torch.linspace(-3, 3, 32)
     with pytest.raises(BundleError, match="other tokens"):
-        measure_parity(other, bundle.path, bundle.manifest.architecture, bundle.prompt_template)
+        measure_parity(WholeReference(other), bundle.path, bundle.manifest.architecture, bundle.prompt_template)
