@@ -215,6 +215,7 @@ def test_an_adapter_goes_into_the_bundle_and_its_manifest(checkpoint: Path, adap
         ({"trainable_token_indices": [1]}, ["trainable_token_indices"]),
         ({"target_parameters": ["weight"]}, ["target_parameters"]),
         ({"use_something_new": True}, ["use_something_new"]),
+        ({"a\x1b[2J\nb": True}, ["a [2J b"]),
         ({"r": 8}, ["lora_A", "shape"]),
         ({"r": 0}, ["r"]),
         ({"lora_alpha": "6"}, ["lora_alpha"]),
