@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from functools import cache
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -19,7 +20,7 @@ Names = Annotated[tuple[str, ...], Meta(max_length=4096)]
 
 # Fields that say how the adapter was trained or stored, and nothing about how it is merged.
 _BOOKKEEPING = frozenset(
-    "auto_mapping base_model_name_or_path eva_config exclude_modules inference_mode layers_pattern loftq_config"
+    "auto_mapping base_model_name_or_path eva_config inference_mode layers_pattern loftq_config"
     " lora_dropout megatron_core peft_version qalora_group_size revision runtime_config task_type".split()
 )
 # What alpha_pattern and rank_pattern are made of: names, and regular expressions that cannot explode.
@@ -41,8 +42,8 @@ class AdapterConfig(Struct, frozen=True):
     lora_alpha: Alpha = 8.0
     use_rslora: bool = False
     use_dora: bool = False
-    rank_pattern: dict[str, Rank] | None = None
-    alpha_pattern: dict[str, Alpha] | None = None
+    rank_pattern: Annotated[dict[str, Rank], Meta(max_length=4096)] | None = None
+    alpha_pattern: Annotated[dict[str, Alpha], Meta(max_length=4096)] | None = None
     target_modules: str | Names | None = None
     layers_to_transform: int | tuple[int, ...] | None = None
     exclude_modules: str | Names | None = None
@@ -99,13 +100,18 @@ class AdapterConfig(Struct, frozen=True):
 def _by_pattern(patterns: dict[str, Any] | None, module: str, default: Any) -> Any:
     """The value of the first pattern that matches the end of ``module``, as PEFT looks for it."""
     for pattern, value in (patterns or {}).items():
-        if re.match(rf"(.*\.)?({pattern})$", module):
+        if _compile(pattern).match(module):
             return value
     return default
+
+
+@cache
+def _compile(pattern: str) -> re.Pattern[str]:
+    return re.compile(rf"(.*\.)?({pattern})$")
 
 
 def _check_pattern(pattern: str) -> None:
     plain = _PATTERN.fullmatch(pattern) and not _EXPLOSIVE.search(pattern)
     if not plain or len(_QUANTIFIER.findall(pattern)) > _MAX_QUANTIFIERS:
         raise ValueError(f"pattern {pattern[:100]!r} is too complicated; name the modules instead")
-    re.compile(pattern)
+    _compile(pattern)

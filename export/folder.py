@@ -27,8 +27,9 @@ class InputFolder:
     kind: str
 
     def error(self, what: str) -> UsageError:
-        """The error that says ``what`` is wrong with this folder."""
-        return UsageError(f"{self.kind} {self.path}: {what}")
+        """The error that says ``what`` is wrong with this folder, on one line whatever names the files hold."""
+        message = f"{self.kind} {self.path}: {what}"
+        return UsageError("".join(char if char.isprintable() else " " for char in message))
 
     def has(self, name: str) -> bool:
         """Whether there is a file of that name, or a link to one."""

@@ -81,19 +81,6 @@ class Weights:
         """Bytes of all tensors together, as they are stored."""
         return sum(prod(shape) * FLOAT_BYTES[self.dtype(name)] for name, shape in self._shapes.items())
 
-    def _apply(self, adapter: Adapter) -> None:
-        """Lets what the adapter saved whole take the place of the checkpoint's, and unties the head if it must."""
-        tied = self.config.tied and not adapter.unties
-        for name, key in adapter.base.items():
-            if name in self._places:
-                self._places[name] = _Place(adapter.shard, key)
-        if self.config.tied and not tied:
-            self._places[HEAD] = self._places[EMBEDDING]
-        for name, key in adapter.saved.items():
-            if name in self._places:
-                self._places[name] = _Place(adapter.shard, key)
-        self.config = replace(self.config, tied=tied)
-
     def shape(self, name: str) -> tuple[int, ...]:
         """The shape of tensor ``name``: [rows, columns] of a matrix, [size] of a norm."""
         return self._shapes[name]
@@ -126,6 +113,22 @@ class Weights:
         if self._adapter is not None:
             self._adapter.merge(name, numbers, start)
         return numbers
+
+    def _apply(self, adapter: Adapter) -> None:
+        """Lets what the adapter saved whole take the place of the checkpoint's, and unties the head if it must."""
+        tied = self.config.tied and not adapter.unties
+        whole = adapter.base | adapter.saved
+        if tied and HEAD in whole and EMBEDDING not in whole:
+            raise adapter.shard.error(f" holds {whole[HEAD]}, but not the embedding that it is tied to")
+        for name, key in adapter.base.items():
+            if name in self._places:
+                self._places[name] = _Place(adapter.shard, key)
+        if self.config.tied and not tied:
+            self._places[HEAD] = self._places[EMBEDDING]
+        for name, key in adapter.saved.items():
+            if name in self._places:
+                self._places[name] = _Place(adapter.shard, key)
+        self.config = replace(self.config, tied=tied)
 
 
 def shard_names(folder: InputFolder) -> tuple[str, ...]:

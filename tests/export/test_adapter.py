@@ -51,6 +51,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "embedding saved": {"modules_to_save": ["embed_tokens"]},
     "head saved": {"modules_to_save": ["lm_head"]},
     "both saved": {"modules_to_save": ["embed_tokens", "lm_head"]},
+    "head saved for both": {"modules_to_save": ["lm_head"], "ensure_weight_tying": True},
     "both saved as one": {"modules_to_save": ["embed_tokens"], "ensure_weight_tying": True},
 }
 
@@ -177,6 +178,14 @@ def test_adapters_of_all_classes_and_versions_fit_all_checkpoints(tmp_path: Path
         assert (weights.read("model.layers.2.mlp.gate_proj.weight") == before).all()
 
 
+def test_a_head_without_the_embedding_that_it_is_tied_to_is_refused(checkpoint: Path, tmp_path: Path) -> None:
+    """A tied head is never read: what was trained would be dropped without a word."""
+    write_adapter(checkpoint, tmp_path / "adapter", modules_to_save=["lm_head"], ensure_weight_tying=True)
+    embedding = "base_model.model.model.embed_tokens.weight"
+    edit_adapter(tmp_path / "adapter", lambda tensors: tensors.pop(embedding) is None)
+    refused(checkpoint, tmp_path / "adapter", "lm_head.weight", "tied")
+
+
 def test_a_tied_checkpoint_says_so_unless_the_adapter_unties_it(checkpoint: Path, tmp_path: Path) -> None:
     """A head that is stored though nothing trained it costs a quarter of the bundle."""
     write_adapter(checkpoint, tmp_path / "plain")
@@ -215,6 +224,7 @@ def test_an_adapter_goes_into_the_bundle_and_its_manifest(checkpoint: Path, adap
         ({"trainable_token_indices": [1]}, ["trainable_token_indices"]),
         ({"target_parameters": ["weight"]}, ["target_parameters"]),
         ({"use_something_new": True}, ["use_something_new"]),
+        ({"a\x1b[2J\nb": True}, ["a [2J b"]),
         ({"r": 8}, ["lora_A", "shape"]),
         ({"r": 0}, ["r"]),
         ({"lora_alpha": "6"}, ["lora_alpha"]),

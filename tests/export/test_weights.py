@@ -207,6 +207,12 @@ def test_unknown_tensors_of_a_multimodal_checkpoint_are_not_taken_for_vision(mul
     refused(multimodal, "model.safetensors", "language_model.model.layers.9.x.weight")
 
 
+def test_names_of_tensors_cannot_write_to_the_terminal(multimodal: Path) -> None:
+    """Errors are shown as they are; a name may hold escape sequences and lines that look like ours."""
+    edit_shard(multimodal, lambda tensors: tensors.update({"x\x1b[2J\nerror: all is well": torch.zeros(2)}))
+    refused(multimodal, "model.safetensors", "which config.json does not describe")
+
+
 def test_a_vision_tower_in_a_text_checkpoint_is_not_dropped_silently(tmp_path: Path) -> None:
     folder = write_checkpoint(tmp_path / "checkpoint")
     edit_shard(folder, lambda tensors: tensors.update({"vision_tower.x.weight": torch.zeros(2)}))
