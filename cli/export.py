@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
 from ..runtime.bundle import PROMPT_IDS
 from ..runtime.errors import UsageError
-from ..runtime.manifest import PromptId
+from ..runtime.manifest import PRECISIONS, PrecisionName, PromptId
 
 _INSTALL = (
     "dagger-edge export needs packages that cannot be imported ({reason}):"
@@ -20,6 +23,12 @@ _INSTALL = (
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option(
+    "--adapter",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="A LoRA adapter (PEFT folder) to merge into the checkpoint.",
+)
+@click.option(
     "--prompt",
     type=click.Choice(PROMPT_IDS),
     default="card",
@@ -28,13 +37,36 @@ _INSTALL = (
 )
 @click.option("--name", help="Name of the bundle in its manifest.  [default: the checkpoint's]")
 @click.option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    default="fp32",
+    show_default=True,
+    help="How the weights are stored.",
+)
+@click.option(
+    "--context",
+    type=click.IntRange(min=1),
+    default=8192,
+    show_default=True,
+    help="Tokens that a prompt and its answer may have together, at most.",
+)
+@click.option(
     "--verify/--no-verify",
     default=True,
     show_default=True,
     help="Compare the result with torch, and fail where it differs.",
 )
-def command(checkpoint: Path, bundle: Path, prompt: PromptId, name: str | None, verify: bool) -> None:
-    """Export a Gemma 3 text CHECKPOINT folder (safetensors) in fp32 as a new BUNDLE folder.
+def command(
+    checkpoint: Path,
+    bundle: Path,
+    adapter: Path | None,
+    prompt: PromptId,
+    name: str | None,
+    precision: PrecisionName,
+    context: int,
+    verify: bool,
+) -> None:
+    """Export a Gemma 3 CHECKPOINT folder (safetensors) as a new BUNDLE folder.
 
     Needs the export extra in a virtual environment of its own. Prints the bundle's path and size.
     """
@@ -45,9 +77,27 @@ def command(checkpoint: Path, bundle: Path, prompt: PromptId, name: str | None, 
     made = export_checkpoint(
         checkpoint,
         bundle,
+        adapter=adapter,
         prompt=prompt,
         name=name,
+        precision=precision,
+        context=context,
         verify=verify,
         progress=lambda line: click.echo(line, err=True),
+        bar=_bar,
     )
     click.echo(f"{made.path}\t{made.size_bytes / 1e6:,.1f} MB")
+
+
+@contextmanager
+def _bar(total: int) -> Iterator[Callable[[int], None]]:
+    """A bar with bytes and time left on stderr; nothing where that is no terminal."""
+    if not sys.stderr.isatty():
+        yield lambda _count: None
+        return
+
+    def describe(done: int | None) -> str:
+        return f"{(done or 0) / 1e6:,.0f} of {total / 1e6:,.0f} MB"
+
+    with click.progressbar(length=total, file=sys.stderr, item_show_func=describe) as shown:
+        yield lambda count: shown.update(count, shown.pos + count)

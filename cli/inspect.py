@@ -40,7 +40,7 @@ def _summary(manifest: Manifest) -> list[tuple[str, str]]:
     shape, source = manifest.architecture, manifest.source
     return [
         ("name", manifest.name),
-        ("source", source.name + (f" at {source.revision}" if source.revision else "")),
+        ("source", source.title),
         (
             "model",
             f"{shape.model_type}, {shape.num_layers} layers ({len(shape.global_layers)} global, the others"

@@ -36,11 +36,10 @@ def write_card(checkpoint: Path, folder: Path, manifest: Manifest) -> None:
 
 def _export_section(manifest: Manifest) -> str:
     source, shape = manifest.source, manifest.architecture
-    revision = f", revision `{source.revision}`" if source.revision else ""
     return f"""\
 # {manifest.name}: ONNX bundle for dagger-edge
 
-- Source: `{source.name}`{revision} ({len(source.shards)} safetensors files, digests in `manifest.json`)
+- Source: `{source.title}` ({len(source.shards)} safetensors files, digests in `manifest.json`)
 - Model: Gemma 3, {shape.num_layers} layers, {shape.vocab_size} ids, {shape.context_length} tokens of context
 - Precision: {manifest.precision.name}
 - Prompt: the `{manifest.prompt}` template, in `prompt.txt`

@@ -1,4 +1,4 @@
-"""The parity gate: the exported graph in onnxruntime against the checkpoint in torch, both in fp32.
+"""The parity gate: the exported graph in onnxruntime against the checkpoint in torch fp32.
 
 A graph can load, run and answer garbage (a window off by one, a missing scale), so every export is measured:
 logits of every position of a prompt longer than the sliding window, read in chunks that stop at the window's
@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -19,111 +20,178 @@ from tokenizers import Tokenizer
 
 from ..runtime.bundle import MODEL_FILE, TOKENIZER_FILE
 from ..runtime.errors import BundleError
-from ..runtime.manifest import Architecture, Parity
+from ..runtime.manifest import Architecture, Parity, PrecisionName
 from ..runtime.prompt import PLACEHOLDER
 from ..runtime.session import Cache, Session
+from .calibration import QUESTIONS
 
-# Measured on Gemma 3 270M: 4e-4. A wrong graph is off by whole units.
+# Measured on Gemma 3 270M in fp32: 4e-4 and 2e-10. A wrong graph is off by whole units.
 MAX_LOGIT_DIFF = 1e-2
+MAX_DIVERGENCE: dict[PrecisionName, float] = {"fp32": 1e-6, "fp16": 0.02, "int8": 0.2, "int4": 2.0}
 GREEDY_TOKENS = 16
 
 _CHUNK_TOKENS = 61
 _BEYOND_WINDOW = 32
-_QUESTIONS = (
-    "রহিমের কাছে ১২টি আম ছিল। সে ৫টি আম বিক্রি করল এবং প্রতিটির দাম ৭.৫ টাকা। সে কত টাকা পেল?",
-    "একটি বাগানে ৮ সারি গাছ আছে, প্রতি সারিতে ১৪টি গাছ। ঝড়ে ২৯টি গাছ ভেঙে গেলে কয়টি গাছ থাকে?",
-    "সুমি প্রতিদিন 45 মিনিট পড়ে। তার ভাই প্রতিদিন 20 মিনিট খেলে। সুমি এক সপ্তাহে মোট কত ঘণ্টা পড়ে?",
-)
+
+
+class Reference(Protocol):
+    """The model that the graph must be: `LayerwiseReference`, or one that is in memory as a whole."""
+
+    def hidden(self, sequences: Sequence[Sequence[int]]) -> list[torch.Tensor]:
+        """Hidden states [length, hidden] after the final norm, of each of ``sequences``."""
+
+    def logits(self, hidden: torch.Tensor) -> NDArray[np.float32]:
+        """Logits [n, vocab] of ``hidden`` [n, hidden]."""
+
+
+@dataclass(frozen=True, slots=True)
+class WholeReference:
+    """A ``Gemma3ForCausalLM`` in fp32."""
+
+    model: Any
+
+    def hidden(self, sequences: Sequence[Sequence[int]]) -> list[torch.Tensor]:
+        """As of `Reference`."""
+        with torch.no_grad():
+            return [self.model.model(torch.tensor([ids]), use_cache=False).last_hidden_state[0] for ids in sequences]
+
+    def logits(self, hidden: torch.Tensor) -> NDArray[np.float32]:
+        """As of `Reference`."""
+        with torch.no_grad():
+            logits: NDArray[np.float32] = self.model.lm_head(hidden).numpy()
+        return logits
+
+
+@dataclass(frozen=True, slots=True)
+class Distance:
+    """How far logits are from the reference's, over all positions: absolute differences, mean Kullback-Leibler
+    divergence in nats, share of positions with the same likeliest token. NaN where any logit is not finite."""
+
+    worst: float
+    mean: float
+    divergence: float
+    top1: float
 
 
 def read(session: Session, ids: Sequence[int], cache: Cache) -> tuple[NDArray[np.float32], Cache]:
     """Logits float32 [len(ids), vocab] of ``ids`` after what ``cache`` holds, and the longer cache."""
-    logits, longer = session.step(np.array([ids], np.int64), cache)
+    logits, longer = session.step(np.array([ids], np.int64), cache, keep=0)
     return logits[0], longer
 
 
-def measure_parity(model: Any, folder: Path, shape: Architecture, template: str) -> Parity:
-    """Compares the graph in ``folder`` with ``model`` on Bengali prompts made of ``template``.
+def measure_parity(
+    reference: Reference, folder: Path, shape: Architecture, template: str, precision: PrecisionName = "fp32"
+) -> Parity:
+    """Compares the graph in ``folder`` with ``reference`` on Bengali prompts made of ``template``.
 
     Args:
-        model: the ``Gemma3ForCausalLM`` in fp32.
+        reference: the checkpoint in fp32.
         folder: holds the graph, its weights and ``tokenizer.json``.
         shape: the architecture in the manifest.
         template: the prompt template, with ``{question}``.
+        precision: of the graph; it says how far the graph may be from the reference.
 
     Raises:
-        BundleError: a logit differs by more than `MAX_LOGIT_DIFF`, or a greedily decoded token differs.
+        BundleError: logits are not finite, or too far from the reference; or, in fp32, a greedily decoded token
+            differs.
     """
     exported = Session(folder / MODEL_FILE)
     tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
     longest = _long_prompt(tokenizer, template, shape)
-    worst, mean = logit_difference(model, exported, longest, shape.sliding_window)
-    if not worst <= MAX_LOGIT_DIFF:
-        raise BundleError(
-            f"the exported graph is wrong: its logits differ from the checkpoint's by up to {worst:.3g}, the"
-            f" limit is {MAX_LOGIT_DIFF:g}; no bundle was written"
+    distance = logit_distance(reference, exported, longest, shape.sliding_window)
+    if not np.isfinite(distance.worst):
+        raise _wrong("it gives logits that are not finite" + ("; export in fp32" if precision == "fp16" else ""))
+    if precision == "fp32" and distance.worst > MAX_LOGIT_DIFF:
+        raise _wrong(
+            f"its logits differ from the checkpoint's by up to {distance.worst:.3g}, the limit is {MAX_LOGIT_DIFF:g}"
         )
-    for question in _QUESTIONS:
-        prompt = tokenizer.encode(question).ids[: shape.context_length - GREEDY_TOKENS]
-        if not greedy_agrees(model, exported, prompt, GREEDY_TOKENS):
-            raise BundleError(
-                "the exported graph is wrong: it decodes other tokens than the checkpoint; no bundle was written"
-            )
+    if distance.divergence > MAX_DIVERGENCE[precision]:
+        raise _wrong(
+            f"its logits differ from the checkpoint's by {distance.divergence:.3g} nats (Kullback-Leibler), the limit"
+            f" in {precision} is {MAX_DIVERGENCE[precision]:g}"
+        )
+    prompts = [tokenizer.encode(question).ids[: shape.context_length - GREEDY_TOKENS] for question in QUESTIONS]
+    equal = greedy_agreement(reference, exported, prompts, GREEDY_TOKENS)
+    tokens = len(prompts) * GREEDY_TOKENS
+    if precision == "fp32" and equal < tokens:
+        raise _wrong("it decodes other tokens than the checkpoint")
     return Parity(
         reference=f"torch {torch.__version__} fp32",
         positions=len(longest),
-        max_logit_diff=worst,
-        mean_logit_diff=mean,
-        greedy_tokens=len(_QUESTIONS) * GREEDY_TOKENS,
+        max_logit_diff=distance.worst,
+        mean_logit_diff=distance.mean,
+        greedy_tokens=tokens,
+        greedy_equal=equal,
+        kl_divergence=distance.divergence,
+        top1_agreement=distance.top1,
     )
 
 
-def logit_difference(model: Any, exported: Session, ids: list[int], window: int) -> tuple[float, float]:
-    """The largest and the mean absolute difference of all logits of ``ids``, read in chunks over a cache.
+def logit_distance(reference: Reference, exported: Session, ids: list[int], window: int) -> Distance:
+    """The distance of all logits of ``ids``, read in chunks over a cache.
 
-    ``window`` is the sliding window in tokens: chunks end just before, at and just after it. The largest is
-    NaN if any logit is.
+    ``window`` is the sliding window in tokens: chunks end just before, at and just after it.
     """
-    with torch.no_grad():
-        hidden = model.model(torch.tensor([ids]), use_cache=False).last_hidden_state[0]
-    worst, total, count = np.float32(0), 0.0, 0
-    cache = exported.empty_cache()
+    (hidden,) = reference.hidden([ids])
+    rows, cache = [], exported.empty_cache()
     for start, end in _chunks(len(ids), window):
         # Logits chunk by chunk: at Gemma's vocabulary, all of them at once are gigabytes.
         logits, cache = read(exported, ids[start:end], cache)
-        with torch.no_grad():
-            difference = np.abs(logits - model.lm_head(hidden[start:end]).numpy())
-        worst = np.maximum(worst, difference.max())  # unlike max(), it keeps NaN
-        total += float(difference.sum(dtype=np.float64))
-        count += difference.size
-    return float(worst), total / count
+        rows.append(_row_distances(reference.logits(hidden[start:end]), logits))
+    worst, mean, divergence, top1 = np.concatenate(rows, axis=1)
+    return Distance(float(worst.max()), float(mean.mean()), float(divergence.mean()), float(top1.mean()))
 
 
-def greedy_agrees(model: Any, exported: Session, prompt: list[int], count: int) -> bool:
-    """Whether ``count`` tokens decoded greedily with a cache are also the graph's without one, and torch's.
+def greedy_agreement(reference: Reference, exported: Session, prompts: list[list[int]], count: int) -> int:
+    """How many of ``count`` tokens a prompt, decoded greedily with a cache, are also the graph's choice without
+    one, and the reference's: each must be the likeliest one after all before it."""
+    sequences = [_decode(exported, prompt, count) for prompt in prompts]
+    states = reference.hidden([ids[:-1] for ids in sequences])
+    equal = 0
+    for ids, hidden in zip(sequences, states, strict=True):
+        decoded = np.array(ids[-count:])
+        uncached = exported.step(np.array([ids[:-1]], np.int64), exported.empty_cache(), keep=count)[0][0].argmax(-1)
+        expected = reference.logits(hidden[-count:]).argmax(-1)
+        equal += int(((uncached == decoded) & (expected == decoded)).sum())
+    return equal
 
-    Without a cache it takes one pass: each token must be the most likely one after all before it.
-    """
+
+def _decode(exported: Session, prompt: list[int], count: int) -> list[int]:
     ids, fed, cache = list(prompt), 0, exported.empty_cache()
     while len(ids) < len(prompt) + count:
-        logits, cache = read(exported, ids[fed:], cache)
+        logits, cache = exported.step(np.array([ids[fed:]], np.int64), cache)
         fed = len(ids)
-        ids.append(int(logits[-1].argmax()))
-    decoded = np.array(ids[len(prompt) :])
-    uncached = read(exported, ids[:-1], exported.empty_cache())[0][-count:].argmax(-1)
-    with torch.no_grad():
-        expected = model(torch.tensor([ids[:-1]]), use_cache=False, logits_to_keep=count).logits[0].argmax(-1)
-    return bool((uncached == decoded).all() and (expected.numpy() == decoded).all())
+        ids.append(int(logits[0, -1].argmax()))
+    return ids
+
+
+def _row_distances(expected: NDArray[np.float32], found: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Of every row: largest and mean difference, divergence, and 1 where the likeliest token is the same."""
+    difference = np.abs(expected - found)
+    chances, others = (_log_softmax(logits) for logits in (expected, found))
+    divergence = (np.exp(chances) * (chances - others)).sum(-1)
+    same = expected.argmax(-1) == found.argmax(-1)
+    return np.stack([difference.max(-1), difference.mean(-1, dtype=np.float64), divergence, same])
+
+
+def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    shifted = (logits - logits.max(-1, keepdims=True)).astype(np.float64)
+    normed: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+    return normed
+
+
+def _wrong(what: str) -> BundleError:
+    return BundleError(f"the exported graph is wrong: {what}; no bundle was written")
 
 
 def _long_prompt(tokenizer: Tokenizer, template: str, shape: Architecture) -> list[int]:
     """Ids of a prompt that is longer than the sliding window, where the model's context allows it."""
     wanted = min(shape.sliding_window + _BEYOND_WINDOW, shape.context_length)
-    ids: list[int] = tokenizer.encode(template.replace(PLACEHOLDER, _QUESTIONS[0])).ids
+    ids: list[int] = tokenizer.encode(template.replace(PLACEHOLDER, QUESTIONS[0])).ids
     for number in range(1, wanted):
         if len(ids) >= wanted:
             break
-        text = f"\n{number}. {_QUESTIONS[number % len(_QUESTIONS)]}"
+        text = f"\n{number}. {QUESTIONS[number % len(QUESTIONS)]}"
         ids = ids + tokenizer.encode(text, add_special_tokens=False).ids
     return ids[: shape.context_length]
 

@@ -5,7 +5,7 @@ Numbers have upper bounds, so that a hostile manifest cannot make the runtime al
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 from msgspec import Meta, Struct
@@ -20,6 +20,8 @@ Bytes = Annotated[int, Meta(ge=0, le=1 << 44)]
 Count = Annotated[int, Meta(ge=1, le=1 << 24)]
 TokenId = Annotated[int, Meta(ge=0, lt=1 << 24)]
 PromptId = Literal["card", "paper", "question"]
+PrecisionName = Literal["fp32", "fp16", "int8", "int4"]
+PRECISIONS: tuple[PrecisionName, ...] = get_args(PrecisionName)
 
 
 class FileEntry(Struct, frozen=True, forbid_unknown_fields=True):
@@ -29,12 +31,27 @@ class FileEntry(Struct, frozen=True, forbid_unknown_fields=True):
     sha256: Sha256
 
 
-class Source(Struct, frozen=True, forbid_unknown_fields=True):
-    """The checkpoint: model id or folder name, revision where known, and every safetensors shard."""
+class AdapterSource(Struct, frozen=True, forbid_unknown_fields=True):
+    """The LoRA adapter that was merged: model id or folder name, revision where known, and its files."""
+
+    name: Text
+    revision: Text | None
+    files: dict[Text, FileEntry]
+
+
+class Source(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The checkpoint: model id or folder name, revision where known, every safetensors shard, and its adapter."""
 
     name: Text
     revision: Text | None
     shards: dict[Text, FileEntry]
+    adapter: AdapterSource | None = None
+
+    @property
+    def title(self) -> str:
+        """Names and revisions in one line."""
+        parts: list[Source | AdapterSource] = [self] if self.adapter is None else [self, self.adapter]
+        return " with adapter ".join(part.name + (f" at {part.revision}" if part.revision else "") for part in parts)
 
 
 class Architecture(Struct, frozen=True, forbid_unknown_fields=True):
@@ -75,8 +92,10 @@ class SpecialIds(Struct, frozen=True, forbid_unknown_fields=True):
 class Parity(Struct, frozen=True, forbid_unknown_fields=True):
     """What the export measured against the checkpoint in torch fp32.
 
-    The logits of ``positions`` tokens of one prompt were compared (differences are absolute);
-    ``greedy_tokens`` tokens were decoded greedily with and without a cache, and were the reference's.
+    The logits of ``positions`` tokens of one prompt were compared: their absolute differences, the mean of the
+    Kullback-Leibler divergence in nats, and the share of positions with the same likeliest token. Of
+    ``greedy_tokens`` tokens that the graph decoded, ``greedy_equal`` are the reference's choice after the same
+    tokens. Bundles of dagger-edge 0.1 lack the last three: all of their tokens were equal.
     """
 
     reference: Text
@@ -84,6 +103,21 @@ class Parity(Struct, frozen=True, forbid_unknown_fields=True):
     max_logit_diff: float
     mean_logit_diff: float
     greedy_tokens: Count
+    greedy_equal: Annotated[int, Meta(ge=0)] | None = None
+    kl_divergence: float | None = None
+    top1_agreement: float | None = None
+
+    @property
+    def summary(self) -> str:
+        """The report in one line."""
+        distance = "" if self.kl_divergence is None else f", KL {self.kl_divergence:.2g}"
+        if self.top1_agreement is not None:
+            distance += f", the same token likeliest at {self.top1_agreement:.1%}"
+        equal = self.greedy_tokens if self.greedy_equal is None else self.greedy_equal
+        return (
+            f"logits within {self.max_logit_diff:.2g} of {self.reference} (mean {self.mean_logit_diff:.2g}{distance};"
+            f" {self.positions} positions); {equal} of {self.greedy_tokens} greedily decoded tokens equal"
+        )
 
 
 class Manifest(Struct, frozen=True, forbid_unknown_fields=True):
@@ -105,13 +139,7 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def parity_summary(self) -> str:
         """The parity report in one line."""
-        if self.parity is None:
-            return "not measured at export"
-        return (
-            f"logits within {self.parity.max_logit_diff:.2g} of {self.parity.reference} "
-            f"(mean {self.parity.mean_logit_diff:.2g}, {self.parity.positions} positions); "
-            f"{self.parity.greedy_tokens} greedily decoded tokens equal, with and without a cache"
-        )
+        return "not measured at export" if self.parity is None else self.parity.summary
 
     def encode(self) -> bytes:
         """Indented UTF-8 JSON, the same bytes for the same manifest."""

@@ -18,19 +18,22 @@ Provider = Literal["cpu", "cuda"]
 PROVIDERS: dict[Provider, str] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 # Keys and values of every layer, in the graph's own order: each [batch, kv_heads, past, head_dim].
-Cache = Sequence[NDArray[np.float32]]
+Cache = Sequence[NDArray[np.floating]]
 
 _INPUT_IDS = "input_ids"
 _MASK = "attention_mask"
 _PAST = "past_key_values"
 _PRESENT = "present"
+_LOGITS_TO_KEEP = "num_logits_to_keep"
+_CACHE_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
 class Session:
-    """A causal decoder with a KV cache, as optimum exports it.
+    """A causal decoder with a KV cache, as `dagger_edge.export` or optimum makes it.
 
-    Inputs ``input_ids`` and ``attention_mask`` int64, ``past_key_values.{i}.key/value``; outputs ``logits``
-    [batch, step, vocab] and ``present.{i}.key/value``.
+    Inputs ``input_ids`` and ``attention_mask`` int64, ``past_key_values.{i}.key/value`` float32 or float16; outputs
+    ``logits`` float32 [batch, kept, vocab] and ``present.{i}.key/value``. Graphs of `dagger_edge.export` also take
+    ``num_logits_to_keep``, and make no other logits than those; optimum's make all.
 
     Args:
         model: path of the ONNX file; its weights lie beside it.
@@ -72,6 +75,8 @@ class Session:
             )
         self._past = [value for value in self._session.get_inputs() if value.name.startswith(_PAST)]
         self._outputs = ["logits", *(past.name.replace(_PAST, _PRESENT, 1) for past in self._past)]
+        optional = {value.name for value in self._session.get_overridable_initializers()}
+        self._keeps_logits = _LOGITS_TO_KEEP in optional
         self._provider = provider
         self._check_interface(model)
 
@@ -82,10 +87,15 @@ class Session:
 
     def empty_cache(self) -> Cache:
         """The cache before the first token, for a batch of one: ``past`` is 0."""
-        return [np.zeros((1, past.shape[1], 0, past.shape[3]), np.float32) for past in self._past]
+        return [np.zeros((1, past.shape[1], 0, past.shape[3]), _CACHE_TYPES[past.type]) for past in self._past]
 
-    def step(self, ids: NDArray[np.int64], cache: Cache) -> tuple[NDArray[np.float32], Cache]:
-        """Feeds ``ids`` [batch, step] after ``cache``; returns logits [batch, step, vocab] and the longer cache.
+    def step(self, ids: NDArray[np.int64], cache: Cache, *, keep: int = 1) -> tuple[NDArray[np.float32], Cache]:
+        """Feeds ``ids`` [batch, step] after ``cache``; returns logits [batch, keep, vocab] and the longer cache.
+
+        Args:
+            ids: one row a sequence.
+            cache: of all tokens before.
+            keep: of how many of the last tokens there shall be logits; 0 is all of them.
 
         Raises:
             ModelError: onnxruntime fails on the CPU, out of memory for example.
@@ -95,12 +105,14 @@ class Session:
         total = cache[0].shape[2] + length
         feed: dict[str, NDArray[np.generic]] = {_INPUT_IDS: ids, _MASK: np.ones((batch, total), np.int64)}
         feed |= {past.name: array for past, array in zip(self._past, cache, strict=True)}
+        if self._keeps_logits:
+            feed[_LOGITS_TO_KEEP] = np.array([keep], np.int64)
         try:
             logits, *present = self._session.run(self._outputs, feed)
         except Exception as error:  # onnxruntime's errors have no common base of their own
             kind = ModelError if self._provider == "cpu" else ProviderError
             raise kind(f"onnxruntime failed at a step of {length} tokens ({_first_line(error)})") from None
-        return logits, present
+        return logits[:, -keep:], present
 
     def _check_interface(self, model: Path) -> None:
         inputs = {value.name for value in self._session.get_inputs()}
@@ -110,6 +122,8 @@ class Session:
         if inputs != wanted or not set(self._outputs) <= outputs or len(shapes) != 1:
             names = ", ".join(sorted(inputs))[:200]
             raise BundleError(f"{model}: not a decoder with a KV cache (its inputs are {names}); export it again")
+        if {past.type for past in self._past} - set(_CACHE_TYPES):
+            raise BundleError(f"{model}: its KV cache is of type {self._past[0].type}; export it again")
         if not all(isinstance(size, int) for size in shapes.pop()):
             raise BundleError(f"{model}: the heads of its KV cache have no fixed size; export it again")
 

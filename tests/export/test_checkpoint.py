@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny_gemma import write_checkpoint
 
-from dagger_edge.export import pipeline
+from dagger_edge.export import model, pipeline
 from dagger_edge.export.checkpoint import Checkpoint
 from dagger_edge.export.pipeline import export_checkpoint
 from dagger_edge.runtime.bundle import Bundle
@@ -99,9 +99,10 @@ def test_other_models_are_refused_by_name(broken: Path) -> None:
     refused(broken, "LlamaForCausalLM", "only Gemma3ForCausalLM")
 
 
-def test_the_multimodal_class_is_refused_as_not_yet(broken: Path) -> None:
+def test_a_multimodal_configuration_needs_its_text_part(broken: Path) -> None:
+    """Defaults would describe some other model than the one in the files."""
     edit_json(broken / "config.json", model_type="gemma3", architectures=["Gemma3ForConditionalGeneration"])
-    refused(broken, "Gemma3ForConditionalGeneration", "yet")
+    refused(broken, "config.json", "text_config")
 
 
 @pytest.mark.parametrize(
@@ -173,14 +174,24 @@ def test_an_existing_output_is_refused_before_the_checkpoint_is_read(tmp_path: P
 
 
 @pytest.mark.parametrize("failure", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
-@pytest.mark.parametrize("step", ["trace", "save_model", "measure_parity", "write_card"])
+@pytest.mark.parametrize(
+    "step",
+    [
+        "model.trace_skeleton",
+        "model.write_graph",
+        "model.write_weights",
+        "pipeline.measure_parity",
+        "pipeline.write_card",
+    ],
+)
 def test_a_failure_at_any_step_leaves_nothing(
     broken: Path, monkeypatch: pytest.MonkeyPatch, step: str, failure: BaseException
 ) -> None:
     def fail(*_arguments: Any) -> None:
         raise failure
 
-    monkeypatch.setattr(pipeline, step, fail)
+    module, function = step.split(".")
+    monkeypatch.setattr({"model": model, "pipeline": pipeline}[module], function, fail)
     expected = BundleError if isinstance(failure, OSError) else KeyboardInterrupt
     with pytest.raises(expected):
         export_checkpoint(broken, broken.parent / "bundle")

@@ -62,6 +62,14 @@ def test_exit_codes_tell_usage_from_bundle(checkpoint: Path, bundle: Bundle, tmp
     assert dagger_edge("inspect", tmp_path).returncode == 4
 
 
+def test_the_adapter_option_reaches_the_export(checkpoint: Path, tmp_path: Path) -> None:
+    """An option that is read and dropped would export the base model without a word."""
+    done = dagger_edge("export", checkpoint, tmp_path / "made", "--adapter", tmp_path / "nothing")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith(f"error: adapter {tmp_path / 'nothing'}: there is no such folder")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_write_that_fails_in_the_middle_is_one_line_and_leaves_nothing(checkpoint: Path, tmp_path: Path) -> None:
     """A limit on file sizes (in KiB) stands in for the full disk: it needs no root."""
     arguments = ["export", str(checkpoint), str(tmp_path / "made")]

@@ -15,9 +15,10 @@ import torch
 from tiny_gemma import WINDOW
 
 from dagger_edge.export import verify
+from dagger_edge.export.checkpoint import Checkpoint
 from dagger_edge.export.pipeline import export_checkpoint
-from dagger_edge.export.trace import load_model
-from dagger_edge.export.verify import greedy_agrees, logit_difference, measure_parity, read
+from dagger_edge.export.reference import load_model
+from dagger_edge.export.verify import WholeReference, greedy_agreement, logit_distance, measure_parity, read
 from dagger_edge.runtime.bundle import Bundle
 from dagger_edge.runtime.errors import BundleError
 from dagger_edge.runtime.session import Session
@@ -57,7 +58,7 @@ def test_chunks_over_a_past_equal_one_pass(exported: Session, torch_model: Any, 
 
 
 def test_greedy_tokens_are_equal_cached_uncached_and_in_torch(exported: Session, torch_model: Any) -> None:
-    assert greedy_agrees(torch_model, exported, IDS[:5], 3 * WINDOW)
+    assert greedy_agreement(WholeReference(torch_model), exported, [IDS[:5]], 3 * WINDOW) == 3 * WINDOW
 
 
 def test_rows_of_a_batch_do_not_see_each_other(bundle: Bundle, exported: Session) -> None:
@@ -67,7 +68,7 @@ def test_rows_of_a_batch_do_not_see_each_other(bundle: Bundle, exported: Session
     feeds |= {
         item.name: np.zeros((2, 2, 0, 16), np.float32) for item in session.get_inputs() if item.name.startswith("past")
     }
-    logits = session.run(["logits"], feeds)[0]
+    logits = session.run(["logits"], {**feeds, "num_logits_to_keep": np.array([0], np.int64)})[0]
     for row, ids in zip(logits, rows.tolist(), strict=True):
         assert np.abs(row - read(exported, ids, exported.empty_cache())[0]).max() < TOLERANCE
 
@@ -89,7 +90,7 @@ def test_the_interface_is_the_one_in_the_design(bundle: Bundle) -> None:
     assert shapes["input_ids"] == ["batch_size", "sequence_length"]
     assert shapes["attention_mask"] == ["batch_size", total]
     assert shapes["past_key_values.2.value"] == ["batch_size", 2, past, 16]
-    assert shapes["logits"] == ["batch_size", "sequence_length", 264]
+    assert shapes["logits"] == ["batch_size", "num_logits_to_keep", 264]
     assert shapes["present.2.value"] == ["batch_size", 2, total, 16]
 
 
@@ -153,14 +154,16 @@ def test_the_parity_report_is_what_another_measurement_finds(bundle: Bundle, tor
     assert parity.positions > WINDOW + 1
     assert parity.max_logit_diff < TOLERANCE
     exported = Session(bundle.model_path)
-    worst, mean = logit_difference(torch_model, exported, IDS, WINDOW)
-    assert 0 < mean <= worst < TOLERANCE
+    distance = logit_distance(WholeReference(torch_model), exported, IDS, WINDOW)
+    assert 0 < distance.mean <= distance.worst < TOLERANCE
+    assert 0 < distance.divergence < 1e-9
+    assert distance.top1 == 1
 
 
 @pytest.mark.parametrize("mistake", ["window", "scale", "nan"])
 def test_the_gate_sees_the_mistakes_that_others_made(checkpoint: Path, bundle: Bundle, mistake: str) -> None:
     """A window off by one (onnxruntime#25927), a missing embedding scale, an overflow that ends in NaN."""
-    other = load_model(checkpoint)
+    other = load_model(Checkpoint.open(checkpoint))
     if mistake == "window":
         for module in other.modules():
             if hasattr(module, "sliding_window") and module.sliding_window:
@@ -171,15 +174,16 @@ def test_the_gate_sees_the_mistakes_that_others_made(checkpoint: Path, bundle: B
     else:
         with torch.no_grad():
             other.model.norm.weight[0] = float("nan")
-    with pytest.raises(BundleError, match="logits differ"):
-        measure_parity(other, bundle.path, bundle.manifest.architecture, bundle.prompt_template)
+    with pytest.raises(BundleError, match=r"logits differ|not finite"):
+        measure_parity(WholeReference(other), bundle.path, bundle.manifest.architecture, bundle.prompt_template)
 
 
 def test_the_gate_sees_other_tokens(checkpoint: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     """Decoding is compared for itself: logits that pass do not excuse it."""
     monkeypatch.setattr(verify, "MAX_LOGIT_DIFF", float("inf"))
-    other = load_model(checkpoint)
+    monkeypatch.setattr(verify, "MAX_DIVERGENCE", {"fp32": float("inf")})
+    other = load_model(Checkpoint.open(checkpoint))
     with torch.no_grad():
         other.model.norm.weight += torch.linspace(-3, 3, 32)
     with pytest.raises(BundleError, match="other tokens"):
-        measure_parity(other, bundle.path, bundle.manifest.architecture, bundle.prompt_template)
+        measure_parity(WholeReference(other), bundle.path, bundle.manifest.architecture, bundle.prompt_template)

@@ -1,0 +1,115 @@
+"""Assembling: the fused graph with its weights in their places, ready to be written."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+
+from .config import TextConfig
+from .folded import FoldedWeights
+from .fuse.ends import LOGITS_TO_KEEP
+from .fuse.model import FusedModel
+from .fuse.traced import TracedGraph, unexpected
+from .names import EMBEDDING
+from .recipe import Recipe
+from .storage.base import Storage
+from .stream import Layout
+
+# The versions that optimum asks torch for; the operators of onnxruntime have one.
+_OPSETS = (("", 18), ("com.microsoft", 1))
+_IR_VERSION = 8
+
+
+def assemble(
+    fused: FusedModel, config: TextConfig, recipe: Recipe, weights: FoldedWeights
+) -> tuple[onnx.ModelProto, Layout]:
+    """Stores every weight as ``recipe`` says; changes ``fused``.
+
+    Inputs: ``input_ids`` int64 [batch, step], ``attention_mask`` int64 [batch, past + step], and
+    ``past_key_values.{i}.key/value`` [batch, kv_heads, past, head_dim] in the recipe's type of activations.
+    ``num_logits_to_keep`` int64 [1] need not be fed: it is 1; 0 keeps all. Outputs: ``logits`` float32 [batch,
+    kept, vocab], ``present.{i}.key/value`` [batch, kv_heads, past + step, head_dim].
+
+    Returns:
+        The graph, and the layout of the file beside it.
+
+    Raises:
+        BundleError: a weight is not read where it should be.
+        UsageError: the recipe cannot store a weight of this model.
+    """
+    graph, layout = fused.graph, Layout()
+    for node in graph.live_nodes():
+        _store(graph, node, config, recipe)
+    if recipe.activations != np.float32:
+        _widen_logits(graph)
+    nodes = graph.live_nodes()
+    read = {name for node in nodes for name in node.input}
+    initializers = [_typed(item, recipe) for name, item in graph.initializers.items() if name in read]
+    for name in weights.names:
+        shape = weights.shape(name)
+        slot = layout.place(name, shape, _storage(name, shape, recipe))
+        tensors = [item for item in slot.initializers() if item.name in read]
+        if not tensors:
+            raise unexpected(name, "nothing reads it")
+        initializers += tensors
+    body = helper.make_graph(nodes, "gemma3", _inputs(graph, recipe), _outputs(graph, config, recipe), initializers)
+    model = helper.make_model(body, opset_imports=[helper.make_opsetid(*item) for item in _OPSETS])
+    model.ir_version = _IR_VERSION
+    return model, layout
+
+
+def _storage(name: str, shape: tuple[int, ...], recipe: Recipe) -> Storage:
+    if name == EMBEDDING:
+        return recipe.vocabulary
+    return recipe.vectors if len(shape) == 1 or name.startswith("rotary.") else recipe.storage(name)
+
+
+def _store(graph: TracedGraph, node: NodeProto, config: TextConfig, recipe: Recipe) -> None:
+    """Replaces ``node`` where it reads a matrix of the checkpoint."""
+    if node.op_type == "Gather" and node.input[0] == EMBEDDING:
+        recipe.vocabulary.look_up(graph, node, EMBEDDING)
+    transpose = graph.producer(node.input[1]) if node.op_type == "MatMul" else None
+    if transpose is None or transpose.input[0] not in config.tensor_shapes:
+        return
+    weight = transpose.input[0]
+    storage = recipe.vocabulary if weight == EMBEDDING else recipe.storage(weight)
+    rows, columns = config.tensor_shapes[weight]
+    storage.multiply(graph, node, weight, (rows, columns))
+
+
+def _widen_logits(graph: TracedGraph) -> None:
+    """Callers get float32 whatever the type of the hidden states."""
+    head = graph.producer("logits")
+    if head is None:
+        raise unexpected("logits", "nothing makes them")
+    head.output[0] = "/lm_head/logits"
+    graph.put(head)
+    graph.add("Cast", ["/lm_head/logits"], ["logits"], "/lm_head/Cast", to=TensorProto.FLOAT)
+
+
+def _typed(constant: TensorProto, recipe: Recipe) -> TensorProto:
+    """Floating-point constants in the type of the hidden states."""
+    if constant.data_type != TensorProto.FLOAT:
+        return constant
+    return numpy_helper.from_array(numpy_helper.to_array(constant).astype(recipe.activations), constant.name)
+
+
+def _inputs(graph: TracedGraph, recipe: Recipe) -> list[ValueInfoProto]:
+    inputs = [_cache(value, recipe) for value in graph.inputs if not value.name.endswith(".weight")]
+    return [*inputs, helper.make_tensor_value_info(LOGITS_TO_KEEP, TensorProto.INT64, [1])]
+
+
+def _outputs(graph: TracedGraph, config: TextConfig, recipe: Recipe) -> list[ValueInfoProto]:
+    shape = ["batch_size", LOGITS_TO_KEEP, config.vocab_size]
+    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, shape)
+    return [logits, *(_cache(value, recipe) for value in graph.outputs if value.name != "logits")]
+
+
+def _cache(value: ValueInfoProto, recipe: Recipe) -> ValueInfoProto:
+    """``value``, in the type of the hidden states where it is a part of the cache."""
+    typed = ValueInfoProto()
+    typed.CopyFrom(value)
+    if typed.type.tensor_type.elem_type == TensorProto.FLOAT:
+        typed.type.tensor_type.elem_type = helper.np_dtype_to_tensor_dtype(recipe.activations)
+    return typed

@@ -1,0 +1,82 @@
+"""From weights to ``model.onnx`` and ``model.onnx.data``: skeleton, fusion, scales, layout, stream."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from math import prod
+
+from ..runtime.bundle import MODEL_FILE, TOKENIZER_FILE, WEIGHTS_FILE
+from ..runtime.manifest import Architecture
+from .assemble import assemble
+from .calibration import calibration_ids
+from .folded import FoldedWeights
+from .fuse.model import fuse
+from .layerwise import LayerwiseReference
+from .package import BundleWriter
+from .recipe import Recipe
+from .reference import embedding_scale
+from .rescale import choose_rescaling
+from .skeleton import trace_skeleton
+from .stream import write_graph, write_weights
+from .weights import Weights
+
+# Beside the weights: graph, tokenizer, card.
+_SMALL_FILES_BYTES = 64 << 20
+
+# Makes, for a number of bytes to come, a context that is told of those that are done.
+Bar = Callable[[int], AbstractContextManager[Callable[[int], None]]]
+
+
+def write_model(
+    weights: Weights,
+    recipe: Recipe,
+    shape: Architecture,
+    template: str,
+    writer: BundleWriter,
+    progress: Callable[[str], None],
+    bar: Bar,
+) -> dict[str, str | int | float | bool]:
+    """Writes graph and weights into the writer's folder, where ``tokenizer.json`` lies already.
+
+    Args:
+        weights: of the checkpoint.
+        recipe: how they are stored.
+        shape: the architecture in the manifest; its context is that of the rotary tables.
+        template: the prompt template, for prompts that activations are measured on.
+        writer: of the bundle.
+        progress: called with a line of text before each step.
+        bar: called with the bytes of all weights before they are written.
+
+    Returns:
+        What was done to the weights beyond the recipe, for the manifest.
+
+    Raises:
+        UsageError: a weight holds NaN or infinity, or this model cannot be stored so.
+        BundleError: the trace is not what it should be, or the disk is too small.
+        OSError: the disk is full.
+    """
+    config, scale = weights.config, embedding_scale(weights)
+    done: dict[str, str | int | float | bool] = {
+        "head": "shared" if config.tied else "untied",
+        "embedding_scale": scale,
+    }
+    parameters = sum(prod(size) for size in config.tensor_shapes.values())
+    progress(f"tracing {parameters / 1e6:,.1f} million parameters")
+    fused = fuse(trace_skeleton(config, writer.folder), config, scale)
+    factors: dict[str, float] = {}
+    if recipe.rescaled:
+        progress("measuring activations")
+        prompts = calibration_ids(writer.folder / TOKENIZER_FILE, template, shape.context_length)
+        rescaling = choose_rescaling(LayerwiseReference(weights), config, prompts)
+        rescaling.apply(fused)
+        factors = rescaling.factors()
+        done |= rescaling.describe()
+    folded = FoldedWeights(weights, fused.rotary, shape.context_length, factors)
+    model, layout = assemble(fused, config, recipe, folded)
+    writer.require_space(layout.nbytes + _SMALL_FILES_BYTES)
+    write_graph(model, writer.folder / MODEL_FILE)
+    progress(f"writing {layout.nbytes / 1e6:,.0f} MB of weights")
+    with bar(layout.nbytes) as advance:
+        write_weights(layout.slots, folded, writer.folder / WEIGHTS_FILE, advance)
+    return done

@@ -1,0 +1,142 @@
+"""Weights in 4 or 8 bits, in blocks along the input that share a scale: ``MatMulNBits``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from ...runtime.errors import UsageError
+from ..fuse.traced import TracedGraph
+from .base import Part
+
+# Activations become 8-bit integers inside the kernel: the fast road of onnxruntime on every processor.
+_INT8_ACTIVATIONS = 4
+_UINT8 = np.dtype(np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """A matrix [out, in] in blocks of ``size`` inputs.
+
+    Attributes:
+        bits: 4 or 8.
+        size: numbers a block, 16 or more, a power of two.
+        zero_points: whether blocks have their own zero; else it is the middle of the range.
+        scales: the type of the scales, which must be that of the activations.
+    """
+
+    bits: int
+    size: int
+    zero_points: bool
+    scales: np.dtype[Any]
+    by_rows: bool = True
+
+    def parts(self, shape: tuple[int, ...]) -> tuple[Part, ...]:
+        """Packed numbers, scales and, if any, zero points."""
+        rows, blocks = shape[0], -(-shape[1] // self.size)
+        packed = Part(".packed", _UINT8, (rows, blocks, self.size * self.bits // 8))
+        scales = Part(".scales", self.scales, (rows, blocks))
+        zeros = Part(".zeros", _UINT8, (rows, -(-blocks * self.bits // 8)))
+        return (packed, scales, zeros) if self.zero_points else (packed, scales)
+
+    def encode(self, rows: NDArray[np.float32]) -> tuple[NDArray[Any], ...]:
+        """``rows`` rounded to the nearest of the numbers that their blocks' scales allow."""
+        return (self._encode_affine if self.zero_points else self._encode_symmetric)(self._blocks(rows))
+
+    def multiply(self, graph: TracedGraph, product: onnx.NodeProto, weight: str, shape: tuple[int, int]) -> None:
+        """A ``MatMulNBits``."""
+        suffixes = (".packed", ".scales", ".zeros") if self.zero_points else (".packed", ".scales")
+        graph.add(
+            "MatMulNBits",
+            [product.input[0], *(weight + suffix for suffix in suffixes)],
+            list(product.output),
+            f"{product.name}NBits",
+            N=shape[0],
+            K=shape[1],
+            bits=self.bits,
+            block_size=self.size,
+            accuracy_level=_INT8_ACTIVATIONS,
+        )
+
+    def _blocks(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        padding = -rows.shape[1] % self.size
+        return np.pad(rows, ((0, 0), (0, padding))).reshape(len(rows), -1, self.size)
+
+    def _encode_symmetric(self, blocks: NDArray[np.float32]) -> tuple[NDArray[Any], ...]:
+        middle = 1 << (self.bits - 1)
+        scales = self._rounded_scales(np.abs(blocks).max(-1) / (middle - 1))
+        numbers = np.rint(blocks / scales[..., None].astype(np.float32)).clip(1 - middle, middle - 1) + middle
+        return self._packed(numbers.astype(np.uint8)), scales
+
+    def _encode_affine(self, blocks: NDArray[np.float32]) -> tuple[NDArray[Any], ...]:
+        top = (1 << self.bits) - 1
+        low, high = np.minimum(blocks.min(-1), 0), np.maximum(blocks.max(-1), 0)
+        scales = self._rounded_scales((high - low) / top)
+        divisors = scales.astype(np.float32)
+        zeros = np.rint(-low / divisors).clip(0, top).astype(np.uint8)
+        numbers = (np.rint(blocks / divisors[..., None]) + zeros[..., None]).clip(0, top).astype(np.uint8)
+        return self._packed(numbers), scales, self._packed(zeros)
+
+    def _rounded_scales(self, scales: NDArray[np.float32]) -> NDArray[Any]:
+        """As they are stored, so that rounding errors are not made twice; 1 for blocks of zeros."""
+        stored = scales.astype(self.scales)
+        return np.where(stored == 0, self.scales.type(1), stored)
+
+    def _packed(self, numbers: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Two numbers a byte along the last axis in 4 bits, the first in the lower half."""
+        if self.bits == 8:
+            return np.ascontiguousarray(numbers)
+        if numbers.shape[-1] % 2:
+            numbers = np.pad(numbers, [(0, 0)] * (numbers.ndim - 1) + [(0, 1)])
+        return np.ascontiguousarray(numbers[..., 0::2] | numbers[..., 1::2] << 4)
+
+
+@dataclass(frozen=True, slots=True)
+class SharedBlocks:
+    """The embedding in 8 bits, stored once: ``GatherBlockQuantized`` and the head's ``MatMulNBits`` read the same
+    bytes as two tensors. Zero is 128 in both."""
+
+    scales: np.dtype[Any]
+    size: int = 32
+    by_rows: bool = True
+
+    @property
+    def _blocks(self) -> Blocks:
+        return Blocks(8, self.size, zero_points=False, scales=self.scales)
+
+    def parts(self, shape: tuple[int, ...]) -> tuple[Part, ...]:
+        """The table, its scales, and the same bytes in the head's shape.
+
+        Raises:
+            UsageError: the width is no multiple of the block's size.
+        """
+        if shape[1] % self.size:
+            raise UsageError(f"an embedding of width {shape[1]} has no blocks of {self.size}; export in fp32 or fp16")
+        packed, scales = self._blocks.parts(shape)
+        table = Part(".table", _UINT8, (shape[0], shape[1]))
+        return (table, scales, Part(".packed", packed.dtype, packed.shape, same_as=".table"))
+
+    def encode(self, rows: NDArray[np.float32]) -> tuple[NDArray[Any], ...]:
+        """``rows`` in blocks."""
+        return self._blocks.encode(rows)
+
+    def look_up(self, graph: TracedGraph, gather: onnx.NodeProto, weight: str) -> None:
+        """A ``GatherBlockQuantized``."""
+        graph.add(
+            "GatherBlockQuantized",
+            [f"{weight}.table", gather.input[1], f"{weight}.scales"],
+            list(gather.output),
+            f"{gather.name}BlockQuantized",
+            bits=8,
+            block_size=self.size,
+            gather_axis=0,
+            quantize_axis=1,
+        )
+
+    def multiply(self, graph: TracedGraph, product: onnx.NodeProto, weight: str, shape: tuple[int, int]) -> None:
+        """A ``MatMulNBits``."""
+        self._blocks.multiply(graph, product, weight, shape)
