@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -164,7 +165,9 @@ def _influence(graph: Graph, node: Node, value: Number, answer: Number, on_path:
     largest = np.finfo(np.float64).max
     answers = sweep(graph, {node.id: np.clip(tried, -largest, largest)}, ties=ties)
     moves = bool(answers.errors) or bool((answers.values != float(answer)).any())
-    slope = (answers.values[1] - answers.values[0]) / (2 * step)
+    # Python's floats, which overflow to infinity without a warning.
+    below, above = answers.values[:2].tolist()
+    slope = (above - below) / (2 * step)
     return Influence(
         node=node.id,
         label=node.label,
@@ -172,5 +175,5 @@ def _influence(graph: Graph, node: Node, value: Number, answer: Number, on_path:
         distractor=node.distractor,
         on_path=on_path,
         moves=moves,
-        slope=float(slope) if np.isfinite(slope) else None,
+        slope=slope if math.isfinite(slope) else None,
     )
