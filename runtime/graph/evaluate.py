@@ -6,16 +6,17 @@ import operator
 from collections.abc import Callable
 from functools import partial
 
-from .execute import MAX_EXACT_INTEGER, execute
+from .execute import execute
 from .node import Number
 from .numerals import plain_value
-from .ops import NEAR_ZERO, OPS
+from .ops import MAX_EXACT_INTEGER, NEAR_ZERO, OPS
 from .program import OP_BITS, SINGLE_OPS, STEP_OPS, Program
 from .schema import Graph
 
 _StepFunction = Callable[[float, float], float]
 
 _OP_MASK = 2**OP_BITS - 1
+_LEAST, _MOST = float(-MAX_EXACT_INTEGER), float(MAX_EXACT_INTEGER)
 
 
 def evaluate(graph: Graph) -> Number:
@@ -37,16 +38,20 @@ def evaluate(graph: Graph) -> Number:
 
 def _quick(program: Program) -> float | None:
     """The answer, if every value is ordinary; None sends the graph to the executor."""
+    if program.has_huge:
+        return None
     values = program.values.copy()
     fields = iter(program.fields)
     try:
         for kind, filled, first, second in zip(fields, fields, fields, fields, strict=False):
-            values[filled] = _STEPS[kind & _OP_MASK](values[first], values[second])
-        # A sum that is small has no large term, no infinity and no NaN in it.
-        is_ordinary = sum(map(abs, values)) <= MAX_EXACT_INTEGER
+            value = _STEPS[kind & _OP_MASK](values[first], values[second])
+            # False for NaN too.
+            if not _LEAST < value < _MOST:
+                return None
+            values[filled] = value
     except (ArithmeticError, ValueError):
         return None
-    return values[program.answer] if is_ordinary else None
+    return values[program.answer]
 
 
 def _apply(op: str, first: float, second: float) -> float:

@@ -18,11 +18,9 @@ from .check import answer_path, check_flags, check_graph, node_warning
 from .errors import ExecutionError, printable, quote
 from .node import FINAL_ID, Node, Ties
 from .numerals import format_number, plain_value, to_bengali_digits
-from .ops import Op, OperationError, check_size, find_op, to_integer
+from .ops import MAX_EXACT_INTEGER, Op, OperationError, check_size, find_op, to_integer
 from .schema import Graph, GraphWarning, Result, Step
 from .structure import literal_value
-
-MAX_EXACT_INTEGER = 2**53
 
 _MAX_SHOWN_ARGUMENTS = 8
 _MAX_SHOWN_DIGITS = 40

@@ -27,6 +27,8 @@ ExactFunction = Callable[[Sequence[Fraction]], Rational | float]
 NEAR_ZERO = 1e-10
 INTEGER_TOLERANCE = 1e-9
 MAX_EXACT_BITS = 4096
+# Up to it every integer is a double.
+MAX_EXACT_INTEGER = 2**53
 # A double overflows from 2^1024 up.
 OVERFLOW_BITS = 1024
 

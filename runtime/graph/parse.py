@@ -98,7 +98,7 @@ def _read_plain(data: bytes) -> tuple[tuple[Node, ...], Program] | None:
     fenced = data.startswith(b"```json") and data.endswith(b"```")
     try:
         nodes = _DECODER.decode(data[7:-3] if fenced else data).nodes
-        program, arguments, has_doubles = compile_plain(nodes)
+        program, arguments, has_doubles = compile_plain(nodes, {})
     except (msgspec.DecodeError, UnicodeError, UnusualError, KeyError):
         return None
     # "nodes"; five keys and three strings a node, for it has either val or args; and the arguments.

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 
 from msgspec import Struct
 
 from .node import FINAL_ID, Node, Number
-from .ops import OPS
+from .ops import MAX_EXACT_INTEGER, OPS
 from .structure import MAX_ARGS, MAX_NODES, check_nodes, literal_value
 
 _PAIR_OPS = ("add", "sub", "mul", "div", "min", "max", "pow", "mod", "gcd", "lcm")
@@ -50,14 +50,15 @@ class Program(Struct, frozen=True):
         answer: the slot of the final result.
         packed: the same in words of 8 bytes, to be joined with those of other graphs: a double for each slot, then
             four 16-bit numbers for each step, then four more: the number of slots and of steps, the answer's slot, and
-            `END`.
-            Empty where there are too many.
+            `END`. Empty where there are too many.
+        has_huge: whether a constant is 2^53 or past it.
     """
 
     values: list[float]
     fields: list[int]
     answer: int
     packed: bytes
+    has_huge: bool
 
 
 class UnusualError(Exception):
@@ -67,19 +68,10 @@ class UnusualError(Exception):
 def compile_nodes(nodes: tuple[Node, ...]) -> Program:
     """The program of ``nodes``. Raises GraphStructureError unless they can be run in their order."""
     try:
-        return compile_plain(nodes)[0]
+        return compile_plain(nodes, {})[0]
     except (UnusualError, KeyError):
         check_nodes(nodes)
-        return _compile(nodes, _literals(nodes), math.inf)[0]
-
-
-def compile_plain(nodes: tuple[Node, ...]) -> tuple[Program, int, bool]:
-    """The program of well-formed ``nodes`` without literals or huge numbers.
-
-    With it, for the reader: how many arguments the nodes have in all, and whether a constant is a double. Raises
-    UnusualError, or KeyError for an argument that is no node, where it does not take them.
-    """
-    return _compile(nodes, {}, _PLAIN_LIMIT)
+        return compile_plain(nodes, _literals(nodes), math.inf)[0]
 
 
 def _literals(nodes: tuple[Node, ...]) -> dict[str | Number, Number]:
@@ -89,10 +81,19 @@ def _literals(nodes: tuple[Node, ...]) -> dict[str | Number, Number]:
     return {arg: value for arg, value in values.items() if value is not None}
 
 
-def _compile(nodes: tuple[Node, ...], literals: dict[str | Number, Number], limit: float) -> tuple[Program, int, bool]:
-    """What `compile_plain` returns. Raises UnusualError, or KeyError for an argument that is no slot."""
-    values = [float(value) for value in literals.values()]
-    slots: dict[str | Number, int] = {arg: slot for slot, arg in enumerate(literals)}
+def compile_plain(
+    nodes: tuple[Node, ...], literals: Mapping[str | Number, Number], limit: float = _PLAIN_LIMIT
+) -> tuple[Program, int, bool]:
+    """The program of well-formed ``nodes`` whose constants are below ``limit``; ``literals`` are those among arguments.
+
+    With it, for the reader: how many arguments the nodes have in all, and whether a constant is a double. Raises
+    UnusualError, or KeyError for an argument that is no node, where it does not take them.
+    """
+    values: list[float] = []
+    slots: dict[str | Number, int] = {}
+    for arg, number in literals.items():
+        slots[arg] = len(values)
+        values.append(float(number))
     fields: list[int] = []
     arguments, has_doubles, lowest = 0, False, -limit
     for node in nodes:
@@ -124,15 +125,20 @@ def _compile(nodes: tuple[Node, ...], literals: dict[str | Number, Number], limi
             arguments += len(args)
             filled = _Expansion(values, fields).add_node(op, [slots[arg] for arg in args])
         slots[node.id] = filled
-    if len(slots) < len(nodes) + len(literals) or not 0 < len(nodes) <= MAX_NODES or "" in slots:
+    if not 0 < len(nodes) <= MAX_NODES or nodes[-1].id != FINAL_ID:
         raise UnusualError
-    if nodes[-1].id != FINAL_ID:
+    if len(slots) < len(nodes) + len(literals) or "" in slots:
         raise UnusualError
-    packed = b""
-    answer, steps = slots[FINAL_ID], len(fields) // FIELDS
-    if steps <= MAX_STEPS and len(values) <= MAX_SLOTS:
-        packed = _packer(len(values), steps)(*values, *fields, len(values), steps, answer, END)
-    return Program(values, fields, answer, packed), arguments, has_doubles
+    answer = slots[FINAL_ID]
+    has_huge = limit > MAX_EXACT_INTEGER and any(abs(value) >= MAX_EXACT_INTEGER for value in values)
+    return Program(values, fields, answer, _pack(values, fields, answer), has_huge), arguments, has_doubles
+
+
+def _pack(values: list[float], fields: list[int], answer: int) -> bytes:
+    steps = len(fields) // FIELDS
+    if steps > MAX_STEPS or len(values) > MAX_SLOTS:
+        return b""
+    return _packer(len(values), steps)(*values, *fields, len(values), steps, answer, END)
 
 
 class _Expansion:
