@@ -86,7 +86,7 @@ class GraphBatch:
                 values[filled] = array_function(op, ties)(args)
         answers = Answers(values[self._answers], np.zeros(len(self), dtype=np.bool_), {})
         odd = np.flatnonzero(odd_rows(values))
-        for index in np.unique(np.searchsorted(self._starts, odd, side="right") - 1).tolist():
+        for index in sorted(set((np.searchsorted(self._starts, odd, side="right") - 1).tolist())):
             run_alone(self._graphs[index], index, answers, ties)
         return answers
 

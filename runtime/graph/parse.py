@@ -31,6 +31,7 @@ _FENCE_CLOSE = "```"
 # A bracket and what stands before it. It gives nothing back, and an unclosed string ends with the text: one way only.
 _BRACKET = re.compile(r'(?:[^"\[\]{}]|"(?:[^"\\]|\\.)*+"?)*+([\[\]{}])', re.DOTALL)
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_BACKSLASH = ord("\\")
 _LONG_NUMBER = re.compile(rb"[0-9.]{%d}" % MAX_DIGITS)
 _KEYS = ("id", "op", "val", "args", "distractor", "label")
 
@@ -93,7 +94,7 @@ def _read_plain(data: bytes) -> tuple[tuple[Node, ...], Program] | None:
     msgspec takes the last of two equal keys, any number of digits, and rounds to zero, all without a word. Without
     escapes every quote belongs to a string, so counting them shows a key too many.
     """
-    if b"\\" in data:
+    if _BACKSLASH in data:
         return None
     fenced = data.startswith(b"```json") and data.endswith(b"```")
     try:
@@ -111,15 +112,15 @@ def _read_plain(data: bytes) -> tuple[tuple[Node, ...], Program] | None:
 
 def encode_text(text: str | bytes) -> bytes:
     """``text`` in bytes, within the limit. Raises GraphParseError."""
-    if len(text) > MAX_TEXT_BYTES:
-        raise GraphParseError(f"the text is longer than {MAX_TEXT_BYTES} bytes")
-    try:
-        data = text if isinstance(text, bytes) else text.encode()
-    except UnicodeError as error:
-        raise GraphParseError(f"the text is not valid UTF-8: {error}") from None
-    if len(data) > MAX_TEXT_BYTES:
-        raise GraphParseError(f"the text is longer than {MAX_TEXT_BYTES} bytes")
-    return data
+    # Checked before and after: a text has at least as many bytes as characters.
+    if len(text) <= MAX_TEXT_BYTES:
+        try:
+            data = text if isinstance(text, bytes) else text.encode()
+        except UnicodeError as error:
+            raise GraphParseError(f"the text is not valid UTF-8: {error}") from None
+        if len(data) <= MAX_TEXT_BYTES:
+            return data
+    raise GraphParseError(f"the text is longer than {MAX_TEXT_BYTES} bytes")
 
 
 def decode_text(data: bytes) -> str:

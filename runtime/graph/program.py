@@ -40,7 +40,7 @@ _PLAIN_LIMIT = 1e15
 _PLACE_SHIFT = OP_BITS - 2
 
 
-class Program(Struct, frozen=True):
+class Program(Struct, frozen=True, gc=False):
     """A well-formed graph as steps.
 
     Attributes:
