@@ -3,7 +3,6 @@
 Every node has a slot for its value, an ``identity`` that of its argument. A step takes the slots of two arguments
 (twice the same where it needs one) and fills its own. An operation on more arguments becomes several steps, in the
 order in which `ops` goes through them. Steps word no errors: a value out of the ordinary sends the graph to `execute`.
-
 """
 
 from __future__ import annotations
