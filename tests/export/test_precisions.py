@@ -119,7 +119,7 @@ def test_every_precision_is_the_model(
     make_checkpoint: Callable[..., Path], torch_model: Any, tmp_path: Path, precision: Any, bound: float, tied: bool
 ) -> None:
     """A precision that only loads is worth nothing: logits, cached, past the window, against torch."""
-    path = make_checkpoint(tie_word_embeddings=tied)
+    path = make_checkpoint(tie_word_embeddings=tied, hidden_size=64)
     made = export_checkpoint(path, tmp_path / "bundle", precision=precision, verify=False)
     assert made.manifest.precision.name == precision
     session = Session(made.model_path)

@@ -1,0 +1,72 @@
+"""Whole numbers that stand for weights: groups of inputs share a scale and a zero."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """The numbers that a matrix [out, in] may be made of.
+
+    Attributes:
+        bits: of each number, 8 at most; they are stored unsigned.
+        size: inputs a group; None is a whole row.
+        zero_points: whether groups have their own zero; else it is the middle of the range, and the lowest number
+            is not used.
+    """
+
+    bits: int
+    size: int | None
+    zero_points: bool
+
+    @property
+    def top(self) -> int:
+        """The largest number."""
+        return (1 << self.bits) - 1
+
+    @property
+    def lowest(self) -> int:
+        """The smallest number in use."""
+        return 0 if self.zero_points else 1
+
+    @property
+    def middle(self) -> int:
+        """The zero of groups that have none of their own."""
+        return 1 << (self.bits - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Codes:
+    """A matrix on a `Grid`: ``(numbers - zeros) * scales``, group by group.
+
+    Attributes:
+        numbers: uint8 [out, in].
+        scales: float32 [out, groups].
+        zeros: uint8 [out, groups].
+    """
+
+    numbers: NDArray[np.uint8]
+    scales: NDArray[np.float32]
+    zeros: NDArray[np.uint8]
+
+    def weights(self, size: int) -> NDArray[np.float32]:
+        """What they stand for, float32 [out, in]; groups have ``size`` inputs, the last perhaps fewer."""
+        inputs = self.numbers.shape[1]
+        scales, zeros = (np.repeat(item, size, axis=1)[:, :inputs] for item in (self.scales, self.zeros))
+        return (self.numbers.astype(np.float32) - zeros) * scales
+
+
+class CodedStorage(Protocol):
+    """A storage of numbers on a grid, which others than itself may choose."""
+
+    @property
+    def grid(self) -> Grid:
+        """The numbers that it can store."""
+
+    def pack(self, codes: Codes) -> tuple[NDArray[np.generic], ...]:
+        """The bytes of a matrix, as `Storage.encode` gives them."""
