@@ -82,19 +82,19 @@ def recipe(name: PrecisionName) -> Recipe:
         case "int8":
             words: dict[str, str | int | float | bool] = {
                 "kernel": "MatMulInteger",
-                "weights": "int7, one scale for each output",
+                "weights": "int8, one scale for each output, neighbours within 128 together",
                 "activations": "int8, one scale for each token",
                 "embedding": "int8 in blocks of 32",
             }
             return Recipe(
                 name,
                 _FP32,
-                IntegerRows(7),
+                IntegerRows(),
                 SharedBlocks(_FP32, 32),
                 words,
                 exceptions={HEAD: Blocks(8, 32, zero_points=False, scales=_FP32)},
                 joined=True,
-                calibration=Calibration(smoothing=0.6),
+                calibration=Calibration(smoothing=0.7),
             )
         case "int4":
             words = {

@@ -57,6 +57,8 @@ def feed_back(
                 last = min(index + size, inputs)
                 scales[group], zeros[group] = choose_scales(columns[index:last], importance[index:last], grid)
             rounded = _nearest(columns[index], scales[group], zeros[group], grid)
+            if grid.paired and index % 2:
+                rounded = _beside(rounded, numbers[index - 1], grid)
             numbers[index] = rounded.to(torch.uint8)
             made = rounded.sub_(zeros[group]).mul_(scales[group])
             error = (columns[index] - made) / factor[index, index]
@@ -83,13 +85,17 @@ def choose_scales(columns: torch.Tensor, importance: torch.Tensor, grid: Grid) -
     else:
         low, whole = torch.zeros(columns.shape[1]), columns.abs().amax(0) / (grid.middle - 1)
     best: tuple[torch.Tensor, ...] | None = None
-    for share in _shares(grid.bits):
+    for share in _shares(grid):
         scale = (whole * share).clamp_(min=_SMALLEST)
         if grid.zero_points:
             zero = (-low * share / scale).round_().clamp_(0, grid.top)
         else:
             zero = torch.full_like(scale, grid.middle)
-        made = _nearest(columns, scale, zero, grid).sub_(zero).mul_(scale)
+        made = _nearest(columns, scale, zero, grid)
+        if grid.paired:
+            odd = made[1::2]
+            odd.copy_(_beside(odd, made[::2][: len(odd)], grid))
+        made = made.sub_(zero).mul_(scale)
         loss = importance @ made.sub_(columns).square_()
         if best is None:
             best = (loss, scale, zero)
@@ -100,14 +106,24 @@ def choose_scales(columns: torch.Tensor, importance: torch.Tensor, grid: Grid) -
     return best[1], best[2]
 
 
-def _shares(bits: int) -> Sequence[float]:
-    """The parts of the full range that are tried: few bits gain from leaving out the ends, many do not."""
-    lowest, count = (0.5, 11) if bits <= 4 else (0.85, 6)
+def _shares(grid: Grid) -> Sequence[float]:
+    """The parts of the full range that are tried: few bits gain from leaving out the ends, many do not. Twice the
+    range leaves room for all pairs."""
+    if grid.paired:
+        return [float(share) for share in np.linspace(2, 0.85, 13)]
+    lowest, count = (0.5, 11) if grid.bits <= 4 else (0.85, 6)
     return [float(share) for share in np.linspace(1, lowest, count)]
 
 
 def _nearest(weights: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor, grid: Grid) -> torch.Tensor:
     return (weights / scale).round_().add_(zero).clamp_(grid.lowest, grid.top)
+
+
+def _beside(rounded: torch.Tensor, neighbours: torch.Tensor, grid: Grid) -> torch.Tensor:
+    """``rounded`` within what ``neighbours`` leave of a pair's range."""
+    others = neighbours - float(grid.middle)
+    highest, lowest = grid.top - others.clamp(min=0), grid.lowest - others.clamp(max=0)
+    return torch.minimum(torch.maximum(rounded, lowest), highest)
 
 
 def _rows(tensor: torch.Tensor) -> np.ndarray:  # type: ignore[type-arg]

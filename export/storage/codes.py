@@ -18,11 +18,15 @@ class Grid:
         size: inputs a group; None is a whole row.
         zero_points: whether groups have their own zero; else it is the middle of the range, and the lowest number
             is not used.
+        paired: whether the numbers of two neighbouring inputs (2i, 2i + 1), counted from the middle, stay within
+            128 together where they have the same sign. Products with uint8 then fit 16 bits: x86 without VNNI adds
+            two of them there, and saturates.
     """
 
     bits: int
     size: int | None
     zero_points: bool
+    paired: bool = False
 
     @property
     def top(self) -> int:

@@ -26,43 +26,36 @@ _TOP_NAME, _ZERO_NAME, _LAST_AXIS, _SMALLEST = (
 
 @dataclass(frozen=True, slots=True)
 class IntegerRows:
-    """A matrix [out, in] as whole numbers, one scale for each output.
+    """A matrix [out, in] as whole numbers in 8 bits, one scale for each output.
 
-    Attributes:
-        bits: 7 or 8. x86 without VNNI adds two products in 16 bits, and saturates: u8 activations leave 7 bits to
-            signed weights. With 8 bits the weights are unsigned, which kernels widen first.
+    Neighbours are kept small enough together (`Grid.paired`) that no processor saturates.
     """
 
-    bits: int
     by_rows: bool = False
 
     @property
     def grid(self) -> Grid:
         """As of `CodedStorage`."""
-        return Grid(self.bits, None, zero_points=False)
-
-    @property
-    def _signed(self) -> bool:
-        return self.bits < 8
+        return Grid(8, None, zero_points=False, paired=True)
 
     def parts(self, shape: tuple[int, ...]) -> tuple[Part, Part]:
         """Whole numbers [in, out], scales [out]."""
-        dtype = np.dtype(np.int8 if self._signed else np.uint8)
-        return Part(".integers", dtype, shape[::-1]), Part(".scales", np.dtype(np.float32), shape[:1])
+        return Part(".integers", np.dtype(np.int8), shape[::-1]), Part(".scales", np.dtype(np.float32), shape[:1])
 
     def encode(self, rows: NDArray[np.float32]) -> tuple[NDArray[Any], ...]:
-        """``rows`` rounded to the nearest of the numbers that their scales allow."""
-        middle = self.grid.middle
-        scales = np.abs(rows).max(-1) / np.float32(middle - 1)
+        """``rows`` rounded to the nearest of the numbers that their scales allow; no pair is too large."""
+        limit = np.float32(self.grid.middle - 1)
+        even = np.pad(rows, ((0, 0), (0, rows.shape[1] % 2)))
+        pairs = [np.add(part[:, 0::2], part[:, 1::2]) for part in (even.clip(min=0), -even.clip(max=0))]
+        scales = np.maximum(*pairs).max(-1) / limit
         scales = np.where(scales == 0, np.float32(1), scales)
-        numbers = np.rint(rows / scales[:, None]).clip(1 - middle, middle - 1) + middle
-        return self.pack(Codes(numbers.astype(np.uint8), scales[:, None], np.full((len(rows), 1), middle, np.uint8)))
+        numbers = np.rint(rows / scales[:, None])
+        codes = (numbers + self.grid.middle).astype(np.uint8)
+        return self.pack(Codes(codes, scales[:, None], np.full((len(rows), 1), self.grid.middle, np.uint8)))
 
     def pack(self, codes: Codes) -> tuple[NDArray[Any], ...]:
         """As of `CodedStorage`."""
-        numbers = codes.numbers.T
-        if self._signed:
-            numbers = (numbers.astype(np.int16) - self.grid.middle).astype(np.int8)
+        numbers = (codes.numbers.T.astype(np.int16) - self.grid.middle).astype(np.int8)
         return np.ascontiguousarray(numbers), np.ascontiguousarray(codes.scales[:, 0])
 
     def multiply(self, graph: TracedGraph, product: onnx.NodeProto, weight: str, shape: tuple[int, int]) -> None:
@@ -70,8 +63,6 @@ class IntegerRows:
         x, name = product.input[0], product.name
         integers, steps = _quantised(graph, x)
         inputs = [integers, f"{weight}.integers", _ZERO_NAME]
-        if not self._signed:
-            inputs.append(_ZERO_NAME)
         graph.add("MatMulInteger", inputs, [f"{name}/sums"], f"{name}/MatMulInteger")
         graph.add("Cast", [f"{name}/sums"], [f"{name}/numbers"], f"{name}/Cast", to=TensorProto.FLOAT)
         graph.add("Mul", [f"{name}/numbers", f"{weight}.scales"], [f"{name}/columns"], f"{name}/Columns")

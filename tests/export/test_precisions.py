@@ -53,7 +53,7 @@ def product_with(storage: Any, matrix: np.ndarray[Any, Any], x: np.ndarray[Any, 
         numpy_helper.from_array(array.reshape(part.shape), f"w{part.suffix}")
         for part, array in zip(parts, storage.encode(matrix), strict=True)
     ]
-    body = helper.make_graph(graph.live_nodes(), "g", inputs, outputs, tensors)
+    body = helper.make_graph(graph.live_nodes(), "g", inputs, outputs, [*tensors, *graph.initializers.values()])
     stored = helper.make_model(body, opset_imports=opsets, ir_version=8)
     return onnxruntime.InferenceSession(stored.SerializeToString()).run(None, {"x": x})[0]
 
