@@ -7,9 +7,11 @@ inverse says how later columns compensate earlier ones.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ..storage.codes import Codes, Grid
 
@@ -126,5 +128,5 @@ def _beside(rounded: torch.Tensor, neighbours: torch.Tensor, grid: Grid) -> torc
     return torch.minimum(torch.maximum(rounded, lowest), highest)
 
 
-def _rows(tensor: torch.Tensor) -> np.ndarray:  # type: ignore[type-arg]
+def _rows(tensor: torch.Tensor) -> NDArray[Any]:
     return np.ascontiguousarray(tensor.numpy().T)

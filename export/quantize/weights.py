@@ -65,7 +65,7 @@ class CalibratedWeights(FoldedWeights):
     @property
     def embedding_factors(self) -> NDArray[np.float32] | None:
         """As of `FoldedWeights`."""
-        return 1 / self._scales() if self._weights.config.tied else None
+        return np.float32(1) / self._scales() if self._weights.config.tied else None
 
     def codes(self, name: str) -> Codes | None:
         """The matrix ``name`` of a layer on its grid; None for all other tensors."""

@@ -61,7 +61,8 @@ class Codes:
     def weights(self, size: int) -> NDArray[np.float32]:
         """What they stand for, float32 [out, in]; groups have ``size`` inputs, the last perhaps fewer."""
         inputs = self.numbers.shape[1]
-        scales, zeros = (np.repeat(item, size, axis=1)[:, :inputs] for item in (self.scales, self.zeros))
+        scales = np.repeat(self.scales, size, axis=1)[:, :inputs]
+        zeros = np.repeat(self.zeros, size, axis=1)[:, :inputs].astype(np.float32)
         return (self.numbers.astype(np.float32) - zeros) * scales
 
 
