@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from .config import TextConfig
@@ -40,7 +43,7 @@ def assemble(
     """
     graph, layout = fused.graph, Layout()
     for node in graph.live_nodes():
-        _store(graph, node, config, recipe)
+        _store(graph, node, recipe, weights)
     if recipe.activations != np.float32:
         _widen_logits(graph)
     nodes = graph.live_nodes()
@@ -59,22 +62,31 @@ def assemble(
     return model, layout
 
 
+def replace_constant(model: onnx.ModelProto, name: str, array: NDArray[Any]) -> None:
+    """Gives the small constant ``name`` of ``model`` another value."""
+    for item in model.graph.initializer:
+        if item.name == name:
+            item.CopyFrom(numpy_helper.from_array(array, name))
+            return
+    raise unexpected(name, "the graph has no such constant")
+
+
 def _storage(name: str, shape: tuple[int, ...], recipe: Recipe) -> Storage:
     if name == EMBEDDING:
         return recipe.vocabulary
     return recipe.vectors if len(shape) == 1 or name.startswith("rotary.") else recipe.storage(name)
 
 
-def _store(graph: TracedGraph, node: NodeProto, config: TextConfig, recipe: Recipe) -> None:
+def _store(graph: TracedGraph, node: NodeProto, recipe: Recipe, weights: FoldedWeights) -> None:
     """Replaces ``node`` where it reads a matrix of the checkpoint."""
     if node.op_type == "Gather" and node.input[0] == EMBEDDING:
         recipe.vocabulary.look_up(graph, node, EMBEDDING)
     transpose = graph.producer(node.input[1]) if node.op_type == "MatMul" else None
-    if transpose is None or transpose.input[0] not in config.tensor_shapes:
+    if transpose is None or transpose.input[0] not in weights.names:
         return
     weight = transpose.input[0]
     storage = recipe.vocabulary if weight == EMBEDDING else recipe.storage(weight)
-    rows, columns = config.tensor_shapes[weight]
+    rows, columns = weights.shape(weight)
     storage.multiply(graph, node, weight, (rows, columns))
 
 

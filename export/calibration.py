@@ -1,7 +1,9 @@
-"""Prompts that the export measures on: questions of the product's kind, of nobody's test set."""
+"""Prompts that the export measures on and calibrates with: questions of the product's kind."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 
 from tokenizers import Tokenizer
@@ -25,3 +27,28 @@ def calibration_ids(tokenizer: Path, template: str, context: int) -> list[int]:
     """
     prompt = Prompt(Tokenizer.from_file(str(tokenizer)), template)
     return prompt.encode("\n".join(QUESTIONS))[:context]
+
+
+# Of MSVAMP (MIT) and MGSM (CC BY 4.0), see NOTICE; not among the rows that are measured on.
+_DATA = Path(__file__).parent / "data" / "calibration.jsonl"
+
+
+def calibration_prompts(tokenizer: Path, template: str, context: int, count: int) -> list[list[int]]:
+    """Token ids of the first ``count`` calibration questions, each inside ``template``.
+
+    Args:
+        tokenizer: path of ``tokenizer.json``.
+        template: the prompt template, with ``{question}``.
+        context: of the model; of longer prompts the first token and the last ones.
+        count: 2 or more.
+    """
+    prompt = Prompt(Tokenizer.from_file(str(tokenizer)), template)
+    lines = _DATA.read_text(encoding="utf-8").splitlines()[:count]
+    encoded = [prompt.encode(json.loads(line)["question"]) for line in lines]
+    return [ids if len(ids) <= context else [ids[0], *ids[len(ids) - context + 1 :]] for ids in encoded]
+
+
+def calibration_digest(count: int) -> str:
+    """The sha256 of the first ``count`` questions, one a line."""
+    lines = _DATA.read_text(encoding="utf-8").splitlines()[:count]
+    return hashlib.sha256("\n".join(json.loads(line)["question"] for line in lines).encode()).hexdigest()

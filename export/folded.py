@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from .fuse.norm import folded_norm
 from .rope import Rotary
+from .storage.codes import Codes
 from .weights import Weights
 
 NORM_SUFFIX = "norm.weight"
@@ -24,6 +25,7 @@ class FoldedWeights:
         rotary: by kind, from the fusion.
         context: positions that the tables have.
         factors: exact powers of two that tensors are multiplied by, by name.
+        joined: matrices that consist of several of the checkpoint's, row after row, by their name.
     """
 
     def __init__(
@@ -32,6 +34,7 @@ class FoldedWeights:
         rotary: Mapping[str, Rotary],
         context: int,
         factors: Mapping[str, float] | None = None,
+        joined: Mapping[str, tuple[str, ...]] | None = None,
     ) -> None:
         self._weights = weights
         self._rotary = {
@@ -39,17 +42,32 @@ class FoldedWeights:
         }
         self._context = context
         self._factors = factors or {}
+        self._joined = joined or {}
 
     @property
     def names(self) -> tuple[str, ...]:
         """The tensors, in the order of computation."""
-        return (*self._rotary, *self._weights.names)
+        first = {parts[0]: name for name, parts in self._joined.items()}
+        others = {part for parts in self._joined.values() for part in parts[1:]}
+        return (*self._rotary, *(first.get(name, name) for name in self._weights.names if name not in others))
 
     def shape(self, name: str) -> tuple[int, ...]:
         """The shape of tensor ``name``."""
         if name in self._rotary:
             return (self._context, len(self._rotary[name][0].frequencies))
+        if name in self._joined:
+            shapes = [self._weights.shape(part) for part in self._joined[name]]
+            return (sum(shape[0] for shape in shapes), shapes[0][1])
         return self._weights.shape(name)
+
+    @property
+    def embedding_factors(self) -> NDArray[np.float32] | None:
+        """What each dimension of a stored embedding is multiplied by beside its scale, [hidden]; None is 1."""
+        return None
+
+    def codes(self, name: str) -> Codes | None:  # noqa: ARG002
+        """The numbers on a grid that stand for tensor ``name`` where they are chosen already."""
+        return None
 
     def read_rows(self, name: str, start: int, stop: int) -> NDArray[np.float32]:
         """Rows ``start`` to ``stop`` of tensor ``name``.
@@ -60,6 +78,9 @@ class FoldedWeights:
         if name in self._rotary:
             rotary, kind = self._rotary[name]
             return rotary.table(kind, start, stop)
+        if name in self._joined:
+            parts = [self.read_rows(part, 0, self.shape(part)[0]) for part in self._joined[name]]
+            return np.concatenate(parts)[start:stop]
         rows = self._weights.read_rows(name, start, stop)
         if name.endswith(NORM_SUFFIX):
             rows = folded_norm(rows)

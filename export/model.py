@@ -5,19 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from math import prod
+from typing import cast
+
+import numpy as np
 
 from ..runtime.bundle import MODEL_FILE, TOKENIZER_FILE, WEIGHTS_FILE
 from ..runtime.manifest import Architecture
-from .assemble import assemble
-from .calibration import calibration_ids
+from .assemble import assemble, replace_constant
+from .calibration import calibration_digest, calibration_ids, calibration_prompts
 from .folded import FoldedWeights
+from .fuse.ends import EMBEDDING_SCALE
+from .fuse.joined import join_products
 from .fuse.model import fuse
 from .layerwise import LayerwiseReference
 from .package import BundleWriter
-from .recipe import Recipe
+from .quantize.smoothing import READERS
+from .quantize.weights import CalibratedWeights
+from .recipe import Calibration, Recipe
 from .reference import embedding_scale
 from .rescale import choose_rescaling
 from .skeleton import trace_skeleton
+from .storage.codes import CodedStorage, Grid
 from .stream import write_graph, write_weights
 from .weights import Weights
 
@@ -72,11 +80,42 @@ def write_model(
         rescaling.apply(fused)
         factors = rescaling.factors()
         done |= rescaling.describe()
-    folded = FoldedWeights(weights, fused.rotary, shape.context_length, factors)
+    joined = join_products(fused.graph, config) if recipe.joined else {}
+    folded = FoldedWeights(weights, fused.rotary, shape.context_length, factors, joined)
+    if recipe.calibration is not None:
+        progress("reading calibration prompts")
+        prompts = calibration_prompts(
+            writer.folder / TOKENIZER_FILE, template, shape.context_length, recipe.calibration.prompts
+        )
+        calibrated = CalibratedWeights(
+            weights, fused.rotary, shape.context_length, joined, prompts, _grids(recipe), recipe.calibration
+        )
+        folded = calibrated
+        done |= _calibration_words(recipe.calibration, len(prompts), calibrated.tokens)
     model, layout = assemble(fused, config, recipe, folded)
     writer.require_space(layout.nbytes + _SMALL_FILES_BYTES)
-    write_graph(model, writer.folder / MODEL_FILE)
     progress(f"writing {layout.nbytes / 1e6:,.0f} MB of weights")
     with bar(layout.nbytes) as advance:
         write_weights(layout.slots, folded, writer.folder / WEIGHTS_FILE, advance)
+    if folded.embedding_factors is not None:
+        replace_constant(model, EMBEDDING_SCALE, np.float32(scale) * folded.embedding_factors)
+    write_graph(model, writer.folder / MODEL_FILE)
     return done
+
+
+def _grids(recipe: Recipe) -> dict[str, Grid]:
+    """The grid of every product of a layer."""
+    names = [name for readers in READERS.values() for name in readers]
+    return {name: cast(CodedStorage, recipe.storage(f"{name}.weight")).grid for name in names}
+
+
+def _calibration_words(calibration: Calibration, prompts: int, tokens: int) -> dict[str, str | int | float | bool]:
+    """What the manifest says of it."""
+    return {
+        "smoothing": calibration.smoothing,
+        "head_smoothing": calibration.head_smoothing,
+        "error_feedback": calibration.feedback,
+        "calibration_prompts": prompts,
+        "calibration_tokens": tokens,
+        "calibration_sha256": calibration_digest(calibration.prompts),
+    }

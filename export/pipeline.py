@@ -24,7 +24,7 @@ from .folder import InputFolder
 from .layerwise import LayerwiseReference
 from .model import Bar, write_model
 from .package import BundleWriter
-from .recipe import recipe
+from .recipe import Recipe, recipe
 from .verify import measure_parity
 
 _TOOLS = (
@@ -51,6 +51,7 @@ def export_checkpoint(
     prompt: PromptId = "card",
     name: str | None = None,
     precision: PrecisionName = "fp32",
+    variant: Recipe | None = None,
     context: int = DEFAULT_CONTEXT,
     verify: bool = True,
     progress: Callable[[str], None] = lambda _line: None,
@@ -68,6 +69,7 @@ def export_checkpoint(
         prompt: the prompt template: ``card``, ``paper`` or ``question``.
         name: the bundle's name in its manifest; by default the source's.
         precision: how the weights are stored.
+        variant: another recipe for the same, to be compared.
         context: positions that the bundle has at most; no more than the checkpoint's.
         verify: measure the graph against torch, and fail where it differs; left out where memory is too small, which
             the manifest says.
@@ -82,7 +84,7 @@ def export_checkpoint(
         raise UsageError(f"the bundle's name {name[:100]!r} must have 1 to 100 printable characters")
     if context < 1:
         raise UsageError(f"the context is {context}: it must be 1 or more")
-    created, chosen = _now(), recipe(precision)
+    created, chosen = _now(), variant or recipe(precision)
     with BundleWriter(bundle) as writer:
         progress(f"reading {checkpoint}")
         opened = Checkpoint.open(checkpoint, adapter)

@@ -6,18 +6,21 @@ no more than one matrix of a layer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
+from typing import Any, cast
 
 import onnx
+from numpy.typing import NDArray
 from onnx import TensorProto
 from onnx.external_data_helper import set_external_data
 
 from ..runtime.bundle import WEIGHTS_FILE
 from .folded import FoldedWeights
 from .storage.base import Part, Storage
+from .storage.codes import CodedStorage
 
 # ONNX asks for offsets at pages, so that the file can be mapped into memory; smaller tensors share one.
 _PAGE_BYTES, _SMALL_BYTES = 4096, 64
@@ -94,12 +97,21 @@ def write_weights(
     with path.open("wb") as file:
         for slot in slots:
             own = [offset for part, offset in zip(slot.parts, slot.offsets, strict=True) if part.same_as is None]
-            rows, *rest = weights.shape(slot.weight)
-            step = max(1, _BLOCK_NUMBERS // prod(rest)) if slot.storage.by_rows else rows
-            for start in range(0, rows, step):
-                encoded = slot.storage.encode(weights.read_rows(slot.weight, start, min(start + step, rows)))
+            for encoded in _encoded(slot, weights):
                 for number, array in enumerate(encoded):
                     file.seek(own[number])
                     file.write(array.data)
                     own[number] += array.nbytes
                 advance(sum(array.nbytes for array in encoded))
+
+
+def _encoded(slot: Slot, weights: FoldedWeights) -> Iterator[Sequence[NDArray[Any]]]:
+    """The bytes of the slot's parts, rows after rows."""
+    codes = weights.codes(slot.weight)
+    if codes is not None:
+        yield cast(CodedStorage, slot.storage).pack(codes)
+        return
+    rows, *rest = weights.shape(slot.weight)
+    step = max(1, _BLOCK_NUMBERS // prod(rest)) if slot.storage.by_rows else rows
+    for start in range(0, rows, step):
+        yield slot.storage.encode(weights.read_rows(slot.weight, start, min(start + step, rows)))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ...runtime.errors import UsageError
 from ..fuse.traced import TracedGraph
 from .base import Part
+from .codes import Codes, Grid
 
 # Activations become 8-bit integers inside the kernel: the fast road of onnxruntime on every processor.
 _INT8_ACTIVATIONS = 4
@@ -45,7 +46,20 @@ class Blocks:
 
     def encode(self, rows: NDArray[np.float32]) -> tuple[NDArray[Any], ...]:
         """``rows`` rounded to the nearest of the numbers that their blocks' scales allow."""
-        return (self._encode_affine if self.zero_points else self._encode_symmetric)(self._blocks(rows))
+        return self.pack((self._affine if self.zero_points else self._symmetric)(self._blocks(rows), rows.shape[1]))
+
+    @property
+    def grid(self) -> Grid:
+        """As of `CodedStorage`."""
+        return Grid(self.bits, self.size, self.zero_points)
+
+    def pack(self, codes: Codes) -> tuple[NDArray[Any], ...]:
+        """As of `CodedStorage`; a last block that is not full is filled up with zeros."""
+        rows, inputs = codes.numbers.shape
+        filled = np.repeat(codes.zeros[:, -1:], -inputs % self.size, axis=1)
+        numbers = np.concatenate([codes.numbers, filled], 1).reshape(rows, -1, self.size)
+        packed, scales = self._packed(numbers), np.ascontiguousarray(codes.scales.astype(self.scales))
+        return (packed, scales, self._packed(codes.zeros)) if self.zero_points else (packed, scales)
 
     def multiply(self, graph: TracedGraph, product: onnx.NodeProto, weight: str, shape: tuple[int, int]) -> None:
         """A ``MatMulNBits``."""
@@ -66,25 +80,29 @@ class Blocks:
         padding = -rows.shape[1] % self.size
         return np.pad(rows, ((0, 0), (0, padding))).reshape(len(rows), -1, self.size)
 
-    def _encode_symmetric(self, blocks: NDArray[np.float32]) -> tuple[NDArray[Any], ...]:
-        middle = 1 << (self.bits - 1)
+    def _symmetric(self, blocks: NDArray[np.float32], inputs: int) -> Codes:
+        middle = self.grid.middle
         scales = self._rounded_scales(np.abs(blocks).max(-1) / (middle - 1))
-        numbers = np.rint(blocks / scales[..., None].astype(np.float32)).clip(1 - middle, middle - 1) + middle
-        return self._packed(numbers.astype(np.uint8)), scales
+        numbers = np.rint(blocks / scales[..., None]).clip(1 - middle, middle - 1) + middle
+        return self._codes(numbers, scales, np.full(scales.shape, middle, np.uint8), inputs)
 
-    def _encode_affine(self, blocks: NDArray[np.float32]) -> tuple[NDArray[Any], ...]:
-        top = (1 << self.bits) - 1
+    def _affine(self, blocks: NDArray[np.float32], inputs: int) -> Codes:
+        top = self.grid.top
         low, high = np.minimum(blocks.min(-1), 0), np.maximum(blocks.max(-1), 0)
         scales = self._rounded_scales((high - low) / top)
-        divisors = scales.astype(np.float32)
-        zeros = np.rint(-low / divisors).clip(0, top).astype(np.uint8)
-        numbers = (np.rint(blocks / divisors[..., None]) + zeros[..., None]).clip(0, top).astype(np.uint8)
-        return self._packed(numbers), scales, self._packed(zeros)
+        zeros = np.rint(-low / scales).clip(0, top)
+        numbers = (np.rint(blocks / scales[..., None]) + zeros[..., None]).clip(0, top)
+        return self._codes(numbers, scales, zeros, inputs)
 
-    def _rounded_scales(self, scales: NDArray[np.float32]) -> NDArray[Any]:
+    @staticmethod
+    def _codes(numbers: NDArray[Any], scales: NDArray[np.float32], zeros: NDArray[Any], inputs: int) -> Codes:
+        flat = numbers.astype(np.uint8).reshape(len(numbers), -1)[:, :inputs]
+        return Codes(flat, scales, zeros.astype(np.uint8))
+
+    def _rounded_scales(self, scales: NDArray[np.float32]) -> NDArray[np.float32]:
         """As they are stored, so that rounding errors are not made twice; 1 for blocks of zeros."""
-        stored = scales.astype(self.scales)
-        return np.where(stored == 0, self.scales.type(1), stored)
+        stored = scales.astype(self.scales).astype(np.float32)
+        return np.where(stored == 0, np.float32(1), stored)
 
     def _packed(self, numbers: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Two numbers a byte along the last axis in 4 bits, the first in the lower half."""

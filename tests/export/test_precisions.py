@@ -53,7 +53,7 @@ def product_with(storage: Any, matrix: np.ndarray[Any, Any], x: np.ndarray[Any, 
         numpy_helper.from_array(array.reshape(part.shape), f"w{part.suffix}")
         for part, array in zip(parts, storage.encode(matrix), strict=True)
     ]
-    body = helper.make_graph(graph.live_nodes(), "g", inputs, outputs, tensors)
+    body = helper.make_graph(graph.live_nodes(), "g", inputs, outputs, [*tensors, *graph.initializers.values()])
     stored = helper.make_model(body, opset_imports=opsets, ir_version=8)
     return onnxruntime.InferenceSession(stored.SerializeToString()).run(None, {"x": x})[0]
 
@@ -119,7 +119,7 @@ def test_every_precision_is_the_model(
     make_checkpoint: Callable[..., Path], torch_model: Any, tmp_path: Path, precision: Any, bound: float, tied: bool
 ) -> None:
     """A precision that only loads is worth nothing: logits, cached, past the window, against torch."""
-    path = make_checkpoint(tie_word_embeddings=tied)
+    path = make_checkpoint(tie_word_embeddings=tied, hidden_size=64)
     made = export_checkpoint(path, tmp_path / "bundle", precision=precision, verify=False)
     assert made.manifest.precision.name == precision
     session = Session(made.model_path)

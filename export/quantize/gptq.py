@@ -1,0 +1,132 @@
+"""Rounding with error feedback: what rounding one input's weights does wrong, the inputs after it make good.
+
+GPTQ (Frantar et al., 2023, arXiv:2210.17323). The Hessian of the squared error of ``x W^T`` is ``E[x^T x]``; its
+inverse says how later columns compensate earlier ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..storage.codes import Codes, Grid
+
+# Added to the diagonal, as a share of its mean: directions that the calibration hardly saw are left alone.
+DAMPING = 0.01
+_COLUMNS = 128
+_SMALLEST = 1e-12
+
+
+def inverse_factor(hessian: torch.Tensor, damping: float = DAMPING) -> torch.Tensor:
+    """The upper Cholesky factor of the inverse of ``hessian`` [in, in], damped; float32. Overwrites ``hessian``."""
+    diagonal = hessian.diagonal()
+    diagonal.add_(damping * float(diagonal.mean()) or 1.0)
+    torch.linalg.cholesky(hessian, out=hessian)
+    torch.cholesky_inverse(hessian, out=hessian)
+    return torch.linalg.cholesky(hessian, upper=True)
+
+
+def feed_back(
+    weight: torch.Tensor, factor: torch.Tensor, importance: torch.Tensor, grid: Grid
+) -> tuple[Codes, torch.Tensor]:
+    """``weight`` on ``grid`` with error feedback, and what it then is.
+
+    Args:
+        weight: float32 [out, in].
+        factor: of `inverse_factor`, [in, in].
+        importance: mean square of each input, [in]; scales are chosen by errors weighted with it.
+        grid: the numbers to choose from.
+    """
+    columns = weight.T.contiguous()
+    inputs, outputs = columns.shape
+    size = grid.size or inputs
+    numbers = torch.empty(inputs, outputs, dtype=torch.uint8)
+    scales, zeros = (torch.empty(-(-inputs // size), outputs) for _ in range(2))
+    if size > _COLUMNS:  # groups wider than a step of the feedback: chosen before it
+        for group, start in enumerate(range(0, inputs, size)):
+            stop = start + size
+            scales[group], zeros[group] = choose_scales(columns[start:stop], importance[start:stop], grid)
+    for start in range(0, inputs, _COLUMNS):
+        stop = min(start + _COLUMNS, inputs)
+        errors = torch.empty(stop - start, outputs)
+        for index in range(start, stop):
+            group = index // size
+            if size <= _COLUMNS and index % size == 0:
+                last = min(index + size, inputs)
+                scales[group], zeros[group] = choose_scales(columns[index:last], importance[index:last], grid)
+            rounded = _nearest(columns[index], scales[group], zeros[group], grid)
+            if grid.paired and index % 2:
+                rounded = _beside(rounded, numbers[index - 1], grid)
+            numbers[index] = rounded.to(torch.uint8)
+            made = rounded.sub_(zeros[group]).mul_(scales[group])
+            error = (columns[index] - made) / factor[index, index]
+            errors[index - start] = error
+            columns[index] = made
+            columns[index + 1 : stop].addr_(factor[index, index + 1 : stop], error, alpha=-1)
+        if stop < inputs:
+            columns[stop:].addmm_(factor[start:stop, stop:].T, errors, alpha=-1)
+    codes = Codes(_rows(numbers), _rows(scales), _rows(zeros).astype(np.uint8))
+    return codes, columns.T.contiguous()
+
+
+def choose_scales(columns: torch.Tensor, importance: torch.Tensor, grid: Grid) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scale and zero of one group, [out] each: the range that loses least, between all of the weights' and a part.
+
+    Args:
+        columns: the group's weights, [in, out].
+        importance: of its inputs, [in].
+        grid: the numbers to choose from.
+    """
+    if grid.zero_points:
+        low, high = columns.amin(0).clamp_(max=0), columns.amax(0).clamp_(min=0)
+        whole = (high - low) / grid.top
+    else:
+        low, whole = torch.zeros(columns.shape[1]), columns.abs().amax(0) / (grid.middle - 1)
+    best: tuple[torch.Tensor, ...] | None = None
+    for share in _shares(grid):
+        scale = (whole * share).clamp_(min=_SMALLEST)
+        if grid.zero_points:
+            zero = (-low * share / scale).round_().clamp_(0, grid.top)
+        else:
+            zero = torch.full_like(scale, grid.middle)
+        made = _nearest(columns, scale, zero, grid)
+        if grid.paired:
+            odd = made[1::2]
+            odd.copy_(_beside(odd, made[::2][: len(odd)], grid))
+        made = made.sub_(zero).mul_(scale)
+        loss = importance @ made.sub_(columns).square_()
+        if best is None:
+            best = (loss, scale, zero)
+        else:
+            better = loss < best[0]
+            best = tuple(torch.where(better, new, old) for new, old in zip((loss, scale, zero), best, strict=True))
+    assert best is not None
+    return best[1], best[2]
+
+
+def _shares(grid: Grid) -> Sequence[float]:
+    """The parts of the full range that are tried: few bits gain from leaving out the ends, many do not. Twice the
+    range leaves room for all pairs."""
+    if grid.paired:
+        return [float(share) for share in np.linspace(2, 0.85, 13)]
+    lowest, count = (0.5, 11) if grid.bits <= 4 else (0.85, 6)
+    return [float(share) for share in np.linspace(1, lowest, count)]
+
+
+def _nearest(weights: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor, grid: Grid) -> torch.Tensor:
+    return (weights / scale).round_().add_(zero).clamp_(grid.lowest, grid.top)
+
+
+def _beside(rounded: torch.Tensor, neighbours: torch.Tensor, grid: Grid) -> torch.Tensor:
+    """``rounded`` within what ``neighbours`` leave of a pair's range."""
+    others = neighbours - float(grid.middle)
+    highest, lowest = grid.top - others.clamp(min=0), grid.lowest - others.clamp(max=0)
+    return torch.minimum(torch.maximum(rounded, lowest), highest)
+
+
+def _rows(tensor: torch.Tensor) -> NDArray[Any]:
+    return np.ascontiguousarray(tensor.numpy().T)
