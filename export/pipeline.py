@@ -18,9 +18,8 @@ from ..runtime.bundle import PROMPT_FILE, TOKENIZER_FILE, Bundle, template_text
 from ..runtime.errors import UsageError
 from ..runtime.manifest import FORMAT_VERSION, Manifest, Precision, PrecisionName, PromptId
 from .card import write_card
-from .checkpoint import GENERATION_FILE, Checkpoint
-from .config import CONFIG_FILE
-from .folder import InputFolder
+from .checkpoint import Checkpoint
+from .companions import write_companions
 from .layerwise import LayerwiseReference
 from .model import Bar, write_model
 from .package import BundleWriter
@@ -86,10 +85,11 @@ def export_checkpoint(
         source = opened.source()
         template = template_text(prompt)
         (writer.folder / PROMPT_FILE).write_text(template, encoding="utf-8")
-        _copy_small_files(opened.folder, writer.folder)
+        shutil.copyfile(opened.folder.file(TOKENIZER_FILE), writer.folder / TOKENIZER_FILE)
         with opened.weights() as weights:
             shape = weights.config.architecture
             shape = msgspec.structs.replace(shape, context_length=min(context, shape.context_length))
+            write_companions(opened, shape, writer.folder)
             done = write_model(weights, chosen, shape, template, writer, progress, bar)
             parity = None
             if verify:
@@ -136,12 +136,6 @@ def _command(
     if not verify:
         arguments.append("--no-verify")
     return shlex.join(arguments)
-
-
-def _copy_small_files(checkpoint: InputFolder, folder: Path) -> None:
-    for name in (CONFIG_FILE, GENERATION_FILE, TOKENIZER_FILE):
-        if checkpoint.has(name):
-            shutil.copyfile(checkpoint.file(name), folder / name)
 
 
 def _now() -> str:

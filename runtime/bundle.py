@@ -1,8 +1,8 @@
 """Opening a bundle: a folder with the model, its tokenizer, its prompt and a manifest that seals them.
 
 What opening covers: a manifest that is hostile or of another version; files that are missing, cut short,
-altered, replaced by links, devices or folders, or named outside the folder; weight files that nobody listed;
-token ids outside the vocabulary; a prompt without its placeholder.
+altered, replaced by links, devices or folders, or named outside the folder; weights, code and configurations
+that nobody listed; token ids outside the vocabulary; a prompt without its placeholder.
 
 What it does not cover: the digests are no signature, so whoever can rewrite ``manifest.json`` can seal
 another model; the ONNX graph itself is not parsed (onnxruntime refuses external data outside the model's
@@ -26,11 +26,22 @@ MODEL_FILE = "model.onnx"
 WEIGHTS_FILE = "model.onnx.data"
 TOKENIZER_FILE = "tokenizer.json"
 PROMPT_FILE = "prompt.txt"
+KNOWN_ANSWER_FILE = "known_answer.json"
+# Not read here; other tools open the folder by them.
+CONFIG_FILE = "config.json"
+GENERATION_CONFIG_FILE = "generation_config.json"
+GENAI_CONFIG_FILE = "genai_config.json"
+TOKENIZER_CONFIG_FILE = "tokenizer_config.json"
 REQUIRED_FILES = (MODEL_FILE, WEIGHTS_FILE, TOKENIZER_FILE, PROMPT_FILE)
 PROMPT_IDS: tuple[PromptId, ...] = get_args(PromptId)
 
 _MAX_PROMPT_BYTES = 1 << 18
 _WEIGHT_SUFFIXES = frozenset({".onnx", ".data", ".onnx_data", ".ort", ".npy", ".bin", ".safetensors", ".pb"})
+# What a tool loads, runs or obeys because of its name alone.
+_CODE_SUFFIXES = frozenset({".py", ".so", ".dll", ".dylib", ".jinja"})
+_OBEYED_FILES = frozenset(
+    {KNOWN_ANSWER_FILE, CONFIG_FILE, GENERATION_CONFIG_FILE, GENAI_CONFIG_FILE, TOKENIZER_CONFIG_FILE}
+)
 _COPY_AGAIN = "copy or export the bundle again"
 
 
@@ -146,8 +157,14 @@ def _check_unlisted(folder: Path, manifest: Manifest) -> None:
     except OSError as error:
         raise _unreadable(folder, "the folder", error) from error
     for name in entries:
-        if name not in manifest.files and Path(name).suffix.lower() in _WEIGHT_SUFFIXES:
+        if name not in manifest.files and name != MANIFEST_FILE and _is_read_by_name(name):
             raise _error(folder, f"{name!r} is not listed in {MANIFEST_FILE}", "remove that file")
+
+
+def _is_read_by_name(name: str) -> bool:
+    """Whether a tool may read the file ``name`` just because it lies in the folder."""
+    lower = name.lower()
+    return lower in _OBEYED_FILES or Path(lower).suffix in _WEIGHT_SUFFIXES | _CODE_SUFFIXES
 
 
 def _check_status(folder: Path, name: str, entry: FileEntry, *, one_link: bool) -> None:

@@ -172,8 +172,22 @@ def test_every_required_file_must_be_listed(folder: Path, name: str) -> None:
         Bundle.open(folder)
 
 
-@pytest.mark.parametrize("name", ["other.onnx", "other.data", "prefix.npy", "pytorch_model.bin", "x.ONNX"])
-def test_weights_that_nobody_listed_are_refused(folder: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    "name",
+    [
+        "other.onnx",
+        "other.data",
+        "prefix.npy",
+        "pytorch_model.bin",
+        "x.ONNX",
+        "genai_config.json",
+        "config.json",
+        "modeling.py",
+        "ops.so",
+        "x.jinja",
+    ],
+)
+def test_what_a_tool_reads_by_its_name_must_be_listed(folder: Path, name: str) -> None:
     (folder / name).write_bytes(b"")
     refused(folder, name, "not listed")
 
