@@ -15,8 +15,8 @@ QUESTIONS = (
 )
 
 
-def calibration_ids(tokenizer: Path, template: str, context: int) -> list[list[int]]:
-    """Token ids of all `QUESTIONS` inside ``template``, cut to ``context`` tokens.
+def calibration_ids(tokenizer: Path, template: str, context: int) -> list[int]:
+    """Token ids of all `QUESTIONS` as one, inside ``template``, cut to ``context`` tokens.
 
     Args:
         tokenizer: path of ``tokenizer.json``.
@@ -24,4 +24,4 @@ def calibration_ids(tokenizer: Path, template: str, context: int) -> list[list[i
         context: of the model.
     """
     prompt = Prompt(Tokenizer.from_file(str(tokenizer)), template)
-    return [prompt.encode(question)[:context] for question in QUESTIONS]
+    return prompt.encode("\n".join(QUESTIONS))[:context]

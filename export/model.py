@@ -67,8 +67,8 @@ def write_model(
     factors: dict[str, float] = {}
     if recipe.rescaled:
         progress("measuring activations")
-        prompts = calibration_ids(writer.folder / TOKENIZER_FILE, template, shape.context_length)
-        rescaling = choose_rescaling(LayerwiseReference(weights), config, prompts)
+        ids = calibration_ids(writer.folder / TOKENIZER_FILE, template, shape.context_length)
+        rescaling = choose_rescaling(LayerwiseReference(weights), config, [ids])
         rescaling.apply(fused)
         factors = rescaling.factors()
         done |= rescaling.describe()

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from .. import __version__
-from ..runtime.bundle import PROMPT_FILE, TOKENIZER_FILE, Bundle, template_text
+from ..runtime.bundle import PROMPT_FILE, TOKENIZER_FILE, WEIGHTS_FILE, Bundle, template_text
 from ..runtime.errors import UsageError
 from ..runtime.manifest import FORMAT_VERSION, Manifest, Precision, PrecisionName, PromptId
 from .card import write_card
@@ -36,6 +36,8 @@ _TOOLS = (
     "tokenizers",
     "safetensors",
 )
+# What running a bundle takes beside its weights: their largest matrix twice, and logits of a chunk.
+_RUNNING_FACTOR, _RUNNING_BYTES = 1.3, 2 << 30
 # Prompts of the product take some 1,500 positions; each costs the rotary tables 4 KiB at 4B.
 DEFAULT_CONTEXT = 8192
 
@@ -66,7 +68,8 @@ def export_checkpoint(
         name: the bundle's name in its manifest; by default the source's.
         precision: how the weights are stored.
         context: positions that the bundle has at most; no more than the checkpoint's.
-        verify: measure the graph against torch, and fail where it differs.
+        verify: measure the graph against torch, and fail where it differs; left out where memory is too small, which
+            the manifest says.
         progress: called with a line of text before each step.
         bar: called with the bytes of all weights before they are written.
 
@@ -92,7 +95,10 @@ def export_checkpoint(
             write_companions(opened, shape, writer.folder)
             done = write_model(weights, chosen, shape, template, writer, progress, bar)
             parity = None
-            if verify:
+            if verify and not _fits_in_memory(writer.folder / WEIGHTS_FILE):
+                progress("not compared with torch: the bundle needs more memory than this machine has")
+                done["verification"] = "not enough memory"
+            elif verify:
                 progress("comparing with torch")
                 parity = measure_parity(LayerwiseReference(weights), writer.folder, shape, template, precision)
         manifest = Manifest(
@@ -112,6 +118,12 @@ def export_checkpoint(
         write_card(checkpoint, writer.folder, manifest)
         progress("sealing")
         return writer.seal(manifest)
+
+
+def _fits_in_memory(weights: Path) -> bool:
+    """Whether onnxruntime can hold ``weights``, which it copies into its kernels' layout part by part."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return weights.stat().st_size * _RUNNING_FACTOR + _RUNNING_BYTES < memory
 
 
 def _command(

@@ -25,6 +25,8 @@ _MASK = "attention_mask"
 _PAST = "past_key_values"
 _PRESENT = "present"
 _LOGITS_TO_KEEP = "num_logits_to_keep"
+# Older ones run our graphs with windows that are off by one (onnxruntime#25927), and say nothing.
+_OLDEST = (1, 24)
 _CACHE_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
@@ -42,7 +44,7 @@ class Session:
 
     Raises:
         UsageError: an unknown provider, or fewer than one thread.
-        ProviderError: onnxruntime is missing, or does not give the provider.
+        ProviderError: onnxruntime is missing or too old, or does not give the provider.
         BundleError: the model cannot be loaded, or is not such a decoder.
     """
 
@@ -135,6 +137,13 @@ def _import_onnxruntime() -> onnxruntime:
         raise ProviderError(
             "onnxruntime is not installed: pip install 'dagger-edge[cpu]', or 'dagger-edge[cuda]' for an NVIDIA GPU"
         ) from None
+    version = tuple(int(part) for part in onnxruntime.__version__.split(".")[:2])
+    if version < _OLDEST:
+        wanted = ".".join(map(str, _OLDEST))
+        raise ProviderError(
+            f"onnxruntime {onnxruntime.__version__} is too old, its sliding windows are wrong: "
+            f"pip install --upgrade 'onnxruntime>={wanted}' (or onnxruntime-gpu)"
+        )
     return onnxruntime
 
 

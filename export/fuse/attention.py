@@ -82,7 +82,7 @@ def fuse_attention(graph: TracedGraph, index: int, config: TextConfig) -> tuple[
         num_heads=config.num_heads,
         kv_num_heads=config.num_kv_heads,
         scale=scale,
-        # Counts the token itself, as transformers does; before onnxruntime 1.23 it did not (onnxruntime#25927).
+        # Counts the token itself, as transformers does; before onnxruntime 1.24 it did not (onnxruntime#25927).
         local_window_size=-1 if is_global else config.sliding_window,
         do_rotary=1,
         rotary_interleaved=0,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +37,36 @@ def test_export_prints_the_bundle_and_no_wall_of_warnings(checkpoint: Path, tmp_
     assert size.endswith(" MB")
     assert len(done.stderr.splitlines()) <= 6
     assert "Warning" not in done.stderr
+
+
+def test_a_terminal_is_shown_bytes_and_time_left(checkpoint: Path, tmp_path: Path) -> None:
+    """At 4B the weights take minutes; a bar in a log file would be noise, and is tested above."""
+    terminal, inner = pty.openpty()
+    command = [sys.executable, "-m", "dagger_edge", "export", str(checkpoint), str(tmp_path / "made"), "--no-verify"]
+    done = subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": SOURCE}, stdout=subprocess.PIPE, stderr=inner, check=False
+    )
+    os.close(inner)
+    shown = b""
+    with contextlib.suppress(OSError):  # the other end is closed
+        while block := os.read(terminal, 4096):
+            shown += block
+    os.close(terminal)
+    assert done.returncode == 0
+    assert b"[####" in shown
+    assert b"0 of 0 MB" in shown
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_the_precision_is_in_the_manifest(checkpoint: Path, tmp_path: Path, precision: str) -> None:
+    done = dagger_edge("export", checkpoint, tmp_path / "made", "--precision", precision, "--context", "100")
+    assert done.returncode == 0, done.stderr
+    manifest = Bundle.open(tmp_path / "made").manifest
+    assert manifest.precision.name == precision
+    assert manifest.architecture.context_length == 100
+    assert manifest.export_command.endswith(f"--precision {precision} --context 100")
+    assert manifest.parity is not None
+    assert manifest.parity.kl_divergence is not None
 
 
 def test_inspect_tells_what_the_bundle_is(bundle: Bundle) -> None:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 from tokenizers import Tokenizer
 
@@ -69,6 +70,14 @@ def test_logits_do_not_depend_on_how_a_prompt_is_cut(session, prompt):
         logits, cache = session.step(part, cache, keep=0)
         parts.append(logits)
     assert np.abs(np.concatenate(parts, axis=1) - whole).max() < 1e-3
+
+
+@pytest.mark.parametrize("version", ["1.9.0", "1.23.2"])
+def test_an_onnxruntime_whose_windows_are_wrong_is_refused(bundle, monkeypatch, version):
+    """1.23.2 runs the same graph with a window that is one too long: other answers, and no error."""
+    monkeypatch.setattr(onnxruntime, "__version__", version)
+    with pytest.raises(ProviderError, match=f"onnxruntime {version} is too old"):
+        Session(bundle.model_path)
 
 
 def test_a_provider_that_is_not_there_is_an_error_and_no_silent_cpu_run(bundle):
