@@ -25,6 +25,7 @@ COMMANDS = {
     "show": "Draw a graph.",
     "export": "Turn a checkpoint into a bundle.",
     "inspect": "Say what a bundle is, and whether it is intact.",
+    "verify": "Check a bundle, and what it computes here.",
 }
 
 _COMPLETION = "_DAGGER_EDGE_COMPLETE"

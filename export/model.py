@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from math import prod
 
 from ..runtime.bundle import MODEL_FILE, TOKENIZER_FILE, WEIGHTS_FILE
+from ..runtime.files import Bar
 from ..runtime.manifest import Architecture
 from .assemble import assemble
 from .calibration import calibration_ids
@@ -23,9 +23,6 @@ from .weights import Weights
 
 # Beside the weights: graph, tokenizer, card.
 _SMALL_FILES_BYTES = 64 << 20
-
-# Makes, for a number of bytes to come, a context that is told of those that are done.
-Bar = Callable[[int], AbstractContextManager[Callable[[int], None]]]
 
 
 def write_model(

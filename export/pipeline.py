@@ -12,16 +12,30 @@ from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
+from tokenizers import Tokenizer
 
 from .. import __version__
-from ..runtime.bundle import PROMPT_FILE, TOKENIZER_FILE, WEIGHTS_FILE, Bundle, template_text
+from ..runtime.agreement import measure_known_answer
+from ..runtime.bundle import (
+    KNOWN_ANSWER_FILE,
+    MODEL_FILE,
+    PROMPT_FILE,
+    TOKENIZER_FILE,
+    WEIGHTS_FILE,
+    Bundle,
+    template_text,
+)
 from ..runtime.errors import UsageError
-from ..runtime.manifest import FORMAT_VERSION, Manifest, Precision, PrecisionName, PromptId
+from ..runtime.files import Bar
+from ..runtime.manifest import FORMAT_VERSION, Architecture, Manifest, Precision, PrecisionName, PromptId
+from ..runtime.prompt import Prompt
+from ..runtime.session import Session
+from .calibration import QUESTIONS
 from .card import write_card
 from .checkpoint import Checkpoint
 from .companions import write_companions
 from .layerwise import LayerwiseReference
-from .model import Bar, write_model
+from .model import write_model
 from .package import BundleWriter
 from .recipe import recipe
 from .verify import measure_parity
@@ -101,6 +115,7 @@ def export_checkpoint(
             elif verify:
                 progress("comparing with torch")
                 parity = measure_parity(LayerwiseReference(weights), writer.folder, shape, template, precision)
+                _write_known_answer(writer.folder, template, shape, precision)
         manifest = Manifest(
             format_version=FORMAT_VERSION,
             name=name or source.name,
@@ -118,6 +133,15 @@ def export_checkpoint(
         write_card(checkpoint, writer.folder, manifest)
         progress("sealing")
         return writer.seal(manifest)
+
+
+def _write_known_answer(folder: Path, template: str, shape: Architecture, precision: PrecisionName) -> None:
+    """Writes what the graph in ``folder`` says to a question of the product's kind, if the context has room for it."""
+    prompt = Prompt(Tokenizer.from_file(str(folder / TOKENIZER_FILE)), template).encode(QUESTIONS[0])
+    session = Session(folder / MODEL_FILE)
+    known = measure_known_answer(session, QUESTIONS[0], prompt, shape.context_length, precision)
+    if known is not None:
+        (folder / KNOWN_ANSWER_FILE).write_bytes(known.encode())
 
 
 def _fits_in_memory(weights: Path) -> bool:

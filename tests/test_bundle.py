@@ -284,7 +284,7 @@ def test_a_prompt_too_large_is_not_read_into_memory(folder: Path) -> None:
 def test_each_file_is_hashed_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hashed: list[str] = []
     original = bundle_module.sha256_of
-    monkeypatch.setattr(bundle_module, "sha256_of", lambda path: hashed.append(path.name) or original(path))
+    monkeypatch.setattr(bundle_module, "sha256_of", lambda path, _advance: hashed.append(path.name) or original(path))
     Bundle.open(folder)
     assert sorted(hashed) == sorted(FILES)
     hashed.clear()
