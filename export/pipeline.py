@@ -34,6 +34,7 @@ from .calibration import QUESTIONS
 from .card import write_card
 from .checkpoint import Checkpoint
 from .companions import write_companions
+from .inventory import weight_parts
 from .layerwise import LayerwiseReference
 from .model import write_model
 from .package import BundleWriter
@@ -108,6 +109,7 @@ def export_checkpoint(
             shape = msgspec.structs.replace(shape, context_length=min(context, shape.context_length))
             write_companions(opened, shape, writer.folder)
             done = write_model(weights, chosen, shape, template, writer, progress, bar)
+            parts = weight_parts(writer.folder / MODEL_FILE, weights.config)
             parity = None
             if verify and not _fits_in_memory(writer.folder / WEIGHTS_FILE):
                 progress("not compared with torch: the bundle needs more memory than this machine has")
@@ -129,6 +131,7 @@ def export_checkpoint(
             parity=parity,
             export_command=_command(checkpoint, bundle, adapter, prompt, name, precision, context, verify),
             created=created,
+            weights=parts,
         )
         write_card(checkpoint, writer.folder, manifest)
         progress("sealing")
