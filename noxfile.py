@@ -10,6 +10,7 @@ nox.options.reuse_existing_virtualenvs = True
 
 TORCH = "torch==2.13.0"
 PEFT = "peft>=0.18,<0.22"  # what merged adapters are compared with
+GENAI = "onnxruntime-genai>=0.18,<0.19"  # which opens our bundles too
 
 
 @nox.session
@@ -42,5 +43,5 @@ def package(session: nox.Session) -> None:
 def export(session: nox.Session) -> None:
     """The tests of the export and of the demo's training, with torch, transformers and optimum-onnx."""
     session.install("-q", TORCH)
-    session.install("-q", PEFT, "-e", ".[export,dev]")
+    session.install("-q", PEFT, GENAI, "-e", ".[export,dev]")
     session.run("pytest", "-m", "export", *session.posargs)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -12,9 +9,10 @@ import click
 from ..runtime.bundle import PROMPT_IDS
 from ..runtime.errors import UsageError
 from ..runtime.manifest import PRECISIONS, PrecisionName, PromptId
+from .progress import byte_bar
 
-_INSTALL = (
-    "dagger-edge export needs packages that cannot be imported ({reason}):"
+INSTALL = (
+    "dagger-edge {command} needs packages that cannot be imported ({reason}):"
     " run `pip install 'dagger-edge[export]'` in a virtual environment of its own"
 )
 
@@ -73,7 +71,7 @@ def command(
     try:
         from ..export.pipeline import export_checkpoint
     except ImportError as error:
-        raise UsageError(_INSTALL.format(reason=error)) from error
+        raise UsageError(INSTALL.format(command="export", reason=error)) from error
     made = export_checkpoint(
         checkpoint,
         bundle,
@@ -84,20 +82,6 @@ def command(
         context=context,
         verify=verify,
         progress=lambda line: click.echo(line, err=True),
-        bar=_bar,
+        bar=byte_bar,
     )
     click.echo(f"{made.path}\t{made.size_bytes / 1e6:,.1f} MB")
-
-
-@contextmanager
-def _bar(total: int) -> Iterator[Callable[[int], None]]:
-    """A bar with bytes and time left on stderr; nothing where that is no terminal."""
-    if not sys.stderr.isatty():
-        yield lambda _count: None
-        return
-
-    def describe(done: int | None) -> str:
-        return f"{(done or 0) / 1e6:,.0f} of {total / 1e6:,.0f} MB"
-
-    with click.progressbar(length=total, file=sys.stderr, item_show_func=describe) as shown:
-        yield lambda count: shown.update(count, shown.pos + count)

@@ -3,37 +3,50 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
 
-from ..runtime.bundle import Bundle
+from ..runtime.bundle import KNOWN_ANSWER_FILE, WEIGHTS_FILE, Bundle
 from ..runtime.manifest import Manifest
+from .progress import byte_bar
+
+# Beside which weights, a processor's cache is no small matter.
+_CACHED_BYTES = 64 << 20
+_LABEL = 22
 
 
 @click.command("inspect")
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document: path, size, and the manifest.")
-def command(bundle: Path, as_json: bool) -> None:
-    """Show what BUNDLE is: model, files, parity; after reading every file and comparing its sha256.
+@click.option(
+    "--ceiling", is_flag=True, help="Measure this machine's memory, and say how fast decoding can be at most."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document: path, size, manifest, ceiling.")
+def command(bundle: Path, ceiling: bool, as_json: bool) -> None:
+    """Show what BUNDLE is: model, precision, weights, parity, files; after reading every file and comparing its sha256.
 
-    A bundle that is not intact is an error (exit code 4) that names the file.
+    A bundle that is not intact is an error (exit code 4) that names the file. `dagger-edge verify` also runs it.
     """
-    opened = Bundle.open(bundle)
+    opened = Bundle.open(bundle, bar=byte_bar)
+    bound = _ceiling(opened.manifest) if ceiling else None
     if as_json:
         document = {
             "path": str(opened.path),
             "intact": True,
             "size_bytes": opened.size_bytes,
             "manifest": opened.manifest,
+            "ceiling": bound,
         }
         click.echo(msgspec.json.encode(document).decode())
         return
     for label, value in _summary(opened.manifest):
-        click.echo(f"{label:<12} {value}")
-    click.echo(f"{'files':<12} {opened.size_bytes / 1e6:,.1f} MB, all intact")
+        click.echo(f"{label:<{_LABEL}} {value}")
+    if bound is not None:
+        click.echo(f"{'ceiling':<{_LABEL}} {_describe(bound)}")
+    click.echo(f"{'files':<{_LABEL}} {opened.size_bytes / 1e6:,.1f} MB, all intact")
     for name, entry in sorted(opened.manifest.files.items()):
-        click.echo(f"  {name:<24} {entry.size_bytes:>16,}  {entry.sha256[:16]}")
+        click.echo(f"  {name:<{_LABEL}} {entry.size_bytes:>16,}  {entry.sha256[:16]}")
 
 
 def _summary(manifest: Manifest) -> list[tuple[str, str]]:
@@ -48,7 +61,40 @@ def _summary(manifest: Manifest) -> list[tuple[str, str]]:
             f" vocabulary {shape.vocab_size}, context {shape.context_length}",
         ),
         ("precision", manifest.precision.name),
+        *((f"  {key}", str(value)) for key, value in sorted(manifest.precision.recipe.items())),
+        *_weights(manifest),
         ("prompt", manifest.prompt),
         ("parity", manifest.parity_summary),
+        ("self-test", "known answer, for `verify`" if KNOWN_ANSWER_FILE in manifest.files else "none"),
         ("created", f"{manifest.created} by {manifest.export_command}"),
     ]
+
+
+def _weights(manifest: Manifest) -> list[tuple[str, str]]:
+    total = manifest.files[WEIGHTS_FILE].size_bytes
+    lines = [("weights", f"{total / 1e6:,.1f} MB")]
+    for name, part in (manifest.weights or {}).items():
+        bits = "" if part.bits is None else f", {part.bits:.2f} bits a number"
+        lines.append((f"  {name}", f"{part.size_bytes / 1e6:,.1f} MB{bits}"))
+    return lines
+
+
+def _ceiling(manifest: Manifest) -> dict[str, Any]:
+    """The bound that memory sets, as every weight is read once for every token that is decoded alone; None for
+    weights that may stay in the processor's cache."""
+    from ..runtime.bandwidth import memory_bandwidth
+
+    size, speed = manifest.token_bytes or manifest.files[WEIGHTS_FILE].size_bytes, memory_bandwidth()
+    return {
+        "memory_bytes_per_s": round(speed),
+        "bytes_per_token": size,
+        "tokens_per_s": speed / size if size >= _CACHED_BYTES else None,
+    }
+
+
+def _describe(bound: dict[str, Any]) -> str:
+    measured = f"memory is read at {bound['memory_bytes_per_s'] / 1e9:.1f} GB/s (measured now, with numpy)"
+    weights = f"{bound['bytes_per_token'] / 1e6:,.1f} MB of weights a token"
+    if bound["tokens_per_s"] is None:
+        return f"none by memory: {weights}, which may stay in the processor's cache; {measured}"
+    return f"{bound['tokens_per_s']:,.1f} tokens/s decoded one by one: {weights}; {measured}"

@@ -26,6 +26,7 @@ COMMANDS = {
     "schema": "Print the JSON schema of what goes in or comes out.",
     "export": "Turn a checkpoint into a bundle.",
     "inspect": "Say what a bundle is, and whether it is intact.",
+    "verify": "Check a bundle, and what it computes here.",
 }
 
 _COMPLETION = "_DAGGER_EDGE_COMPLETE"

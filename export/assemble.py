@@ -113,7 +113,8 @@ def _inputs(graph: TracedGraph, recipe: Recipe) -> list[ValueInfoProto]:
 
 
 def _outputs(graph: TracedGraph, config: TextConfig, recipe: Recipe) -> list[ValueInfoProto]:
-    shape = ["batch_size", LOGITS_TO_KEEP, config.vocab_size]
+    # As it is where the number is not fed: onnxruntime-genai looks here for whether there is one row of logits only.
+    shape = ["batch_size", 1, config.vocab_size]
     logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, shape)
     return [logits, *(_cache(value, recipe) for value in graph.outputs if value.name != "logits")]
 

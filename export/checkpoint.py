@@ -13,15 +13,13 @@ from typing import Any
 import msgspec
 from tokenizers import Tokenizer
 
-from ..runtime.bundle import TOKENIZER_FILE
+from ..runtime.bundle import CONFIG_FILE, GENERATION_CONFIG_FILE, TOKENIZER_FILE
 from ..runtime.manifest import AdapterSource, Architecture, Source, SpecialIds
 from .adapter import ADAPTER_FILE
 from .adapter_config import ADAPTER_CONFIG_FILE
-from .config import CONFIG_FILE, TextConfig
+from .config import TextConfig
 from .folder import InputFolder
 from .weights import Weights, shard_names
-
-GENERATION_FILE = "generation_config.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,14 +112,14 @@ def _special_ids(folder: InputFolder, config: TextConfig) -> SpecialIds:
         stop = ends | set(msgspec.convert(_eos_ids(folder, config), list[int]))
         return msgspec.convert({**ids, "stop": sorted(stop)}, SpecialIds)
     except msgspec.ValidationError as error:
-        raise folder.error(f"{GENERATION_FILE}: eos_token_id: {error}") from None
+        raise folder.error(f"{GENERATION_CONFIG_FILE}: eos_token_id: {error}") from None
 
 
 def _eos_ids(folder: InputFolder, config: TextConfig) -> Any:
     """The list of ids as they are declared, which may be anything."""
     declared: Any = list(config.eos_ids)
-    if folder.has(GENERATION_FILE):
-        declared = folder.json(GENERATION_FILE).get("eos_token_id", declared)
+    if folder.has(GENERATION_CONFIG_FILE):
+        declared = folder.json(GENERATION_CONFIG_FILE).get("eos_token_id", declared)
     if declared is None:
         return []
     return declared if isinstance(declared, list) else [declared]

@@ -14,10 +14,9 @@ from typing import Annotated, Any, Literal, get_args
 import msgspec
 from msgspec import Meta, Struct
 
+from ..runtime.bundle import CONFIG_FILE
 from ..runtime.manifest import Architecture
 from .folder import InputFolder
-
-CONFIG_FILE = "config.json"
 
 _SUPPORTED = {"gemma3_text": "Gemma3ForCausalLM", "gemma3": "Gemma3ForConditionalGeneration"}
 _REFUSED = ("quantization_config", "attn_logit_softcapping", "final_logit_softcapping")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from math import prod
 from typing import cast
 
 import numpy as np
 
 from ..runtime.bundle import MODEL_FILE, TOKENIZER_FILE, WEIGHTS_FILE
+from ..runtime.files import Bar
 from ..runtime.manifest import Architecture
 from .assemble import assemble, replace_constant
 from .calibration import calibration_digest, calibration_ids, calibration_prompts
@@ -31,9 +31,6 @@ from .weights import Weights
 
 # Beside the weights: graph, tokenizer, card.
 _SMALL_FILES_BYTES = 64 << 20
-
-# Makes, for a number of bytes to come, a context that is told of those that are done.
-Bar = Callable[[int], AbstractContextManager[Callable[[int], None]]]
 
 
 def write_model(

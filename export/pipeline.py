@@ -12,17 +12,31 @@ from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
+from tokenizers import Tokenizer
 
 from .. import __version__
-from ..runtime.bundle import PROMPT_FILE, TOKENIZER_FILE, WEIGHTS_FILE, Bundle, template_text
+from ..runtime.agreement import measure_known_answer
+from ..runtime.bundle import (
+    KNOWN_ANSWER_FILE,
+    MODEL_FILE,
+    PROMPT_FILE,
+    TOKENIZER_FILE,
+    WEIGHTS_FILE,
+    Bundle,
+    template_text,
+)
 from ..runtime.errors import UsageError
-from ..runtime.manifest import FORMAT_VERSION, Manifest, Precision, PrecisionName, PromptId
+from ..runtime.files import Bar
+from ..runtime.manifest import FORMAT_VERSION, Architecture, Manifest, Precision, PrecisionName, PromptId
+from ..runtime.prompt import Prompt
+from ..runtime.session import Session
+from .calibration import QUESTIONS
 from .card import write_card
-from .checkpoint import GENERATION_FILE, Checkpoint
-from .config import CONFIG_FILE
-from .folder import InputFolder
+from .checkpoint import Checkpoint
+from .companions import write_companions
+from .inventory import weight_parts
 from .layerwise import LayerwiseReference
-from .model import Bar, write_model
+from .model import write_model
 from .package import BundleWriter
 from .recipe import Recipe, recipe
 from .verify import measure_parity
@@ -91,11 +105,13 @@ def export_checkpoint(
         source = opened.source()
         template = template_text(prompt)
         (writer.folder / PROMPT_FILE).write_text(template, encoding="utf-8")
-        _copy_small_files(opened.folder, writer.folder)
+        shutil.copyfile(opened.folder.file(TOKENIZER_FILE), writer.folder / TOKENIZER_FILE)
         with opened.weights() as weights:
             shape = weights.config.architecture
             shape = msgspec.structs.replace(shape, context_length=min(context, shape.context_length))
+            write_companions(opened, shape, writer.folder)
             done = write_model(weights, chosen, shape, template, writer, progress, bar)
+            parts = weight_parts(writer.folder / MODEL_FILE, weights.config)
             parity = None
             if verify and not _fits_in_memory(writer.folder / WEIGHTS_FILE):
                 progress("not compared with torch: the bundle needs more memory than this machine has")
@@ -103,6 +119,7 @@ def export_checkpoint(
             elif verify:
                 progress("comparing with torch")
                 parity = measure_parity(LayerwiseReference(weights), writer.folder, shape, template, precision)
+                _write_known_answer(writer.folder, template, shape, precision)
         manifest = Manifest(
             format_version=FORMAT_VERSION,
             name=name or source.name,
@@ -116,10 +133,20 @@ def export_checkpoint(
             parity=parity,
             export_command=_command(checkpoint, bundle, adapter, prompt, name, precision, context, verify),
             created=created,
+            weights=parts,
         )
         write_card(checkpoint, writer.folder, manifest)
         progress("sealing")
         return writer.seal(manifest)
+
+
+def _write_known_answer(folder: Path, template: str, shape: Architecture, precision: PrecisionName) -> None:
+    """Writes what the graph in ``folder`` says to a question of the product's kind, if the context has room for it."""
+    prompt = Prompt(Tokenizer.from_file(str(folder / TOKENIZER_FILE)), template).encode(QUESTIONS[0])
+    session = Session(folder / MODEL_FILE)
+    known = measure_known_answer(session, QUESTIONS[0], prompt, shape.context_length, precision)
+    if known is not None:
+        (folder / KNOWN_ANSWER_FILE).write_bytes(known.encode())
 
 
 def _fits_in_memory(weights: Path) -> bool:
@@ -150,12 +177,6 @@ def _command(
     if not verify:
         arguments.append("--no-verify")
     return shlex.join(arguments)
-
-
-def _copy_small_files(checkpoint: InputFolder, folder: Path) -> None:
-    for name in (CONFIG_FILE, GENERATION_FILE, TOKENIZER_FILE):
-        if checkpoint.has(name):
-            shutil.copyfile(checkpoint.file(name), folder / name)
 
 
 def _now() -> str:

@@ -181,7 +181,7 @@ def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def _wrong(what: str) -> BundleError:
-    return BundleError(f"the exported graph is wrong: {what}; no bundle was written")
+    return BundleError(f"the graph is not the checkpoint's model: {what}")
 
 
 def _long_prompt(tokenizer: Tokenizer, template: str, shape: Architecture) -> list[int]:

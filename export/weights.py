@@ -11,8 +11,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ..runtime.bundle import CONFIG_FILE
 from .adapter import Adapter
-from .config import CONFIG_FILE, TextConfig
+from .config import TextConfig
 from .folder import InputFolder
 from .names import EMBEDDING, HEAD, canonical_name
 from .shard import FLOAT_BYTES, Shard

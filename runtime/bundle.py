@@ -1,8 +1,8 @@
 """Opening a bundle: a folder with the model, its tokenizer, its prompt and a manifest that seals them.
 
 What opening covers: a manifest that is hostile or of another version; files that are missing, cut short,
-altered, replaced by links, devices or folders, or named outside the folder; weight files that nobody listed;
-token ids outside the vocabulary; a prompt without its placeholder.
+altered, replaced by links, devices or folders, or named outside the folder; weights, code and configurations
+that nobody listed; token ids outside the vocabulary; a prompt without its placeholder.
 
 What it does not cover: the digests are no signature, so whoever can rewrite ``manifest.json`` can seal
 another model; the ONNX graph itself is not parsed (onnxruntime refuses external data outside the model's
@@ -11,13 +11,17 @@ folder by itself, and all weight files inside are listed); files that change aft
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import get_args
 
 from .errors import BundleError
-from .files import is_plain_name, regular_file_status, sha256_of
+from .files import Bar, is_plain_name, regular_file_status, sha256_of
+from .known_answer import MAX_BYTES as MAX_KNOWN_ANSWER_BYTES
+from .known_answer import KnownAnswer, decode_known_answer
 from .manifest import MAX_MANIFEST_BYTES, FileEntry, Manifest, PromptId, decode_manifest
 from .prompt import PLACEHOLDER
 
@@ -26,11 +30,22 @@ MODEL_FILE = "model.onnx"
 WEIGHTS_FILE = "model.onnx.data"
 TOKENIZER_FILE = "tokenizer.json"
 PROMPT_FILE = "prompt.txt"
+KNOWN_ANSWER_FILE = "known_answer.json"
+# Not read here; other tools open the folder by them.
+CONFIG_FILE = "config.json"
+GENERATION_CONFIG_FILE = "generation_config.json"
+GENAI_CONFIG_FILE = "genai_config.json"
+TOKENIZER_CONFIG_FILE = "tokenizer_config.json"
 REQUIRED_FILES = (MODEL_FILE, WEIGHTS_FILE, TOKENIZER_FILE, PROMPT_FILE)
 PROMPT_IDS: tuple[PromptId, ...] = get_args(PromptId)
 
 _MAX_PROMPT_BYTES = 1 << 18
 _WEIGHT_SUFFIXES = frozenset({".onnx", ".data", ".onnx_data", ".ort", ".npy", ".bin", ".safetensors", ".pb"})
+# What a tool loads, runs or obeys because of its name alone.
+_CODE_SUFFIXES = frozenset({".py", ".so", ".dll", ".dylib", ".jinja"})
+_OBEYED_FILES = frozenset(
+    {KNOWN_ANSWER_FILE, CONFIG_FILE, GENERATION_CONFIG_FILE, GENAI_CONFIG_FILE, TOKENIZER_CONFIG_FILE}
+)
 _COPY_AGAIN = "copy or export the bundle again"
 
 
@@ -65,7 +80,9 @@ class Bundle:
         return sum(entry.size_bytes for entry in self.manifest.files.values())
 
     @classmethod
-    def open(cls, path: str | Path, *, verify: bool = True) -> Bundle:
+    def open(
+        cls, path: str | Path, *, verify: bool = True, bar: Bar = lambda _total: nullcontext(lambda _done: None)
+    ) -> Bundle:
         """Checks the folder at ``path`` and gives its contents' places.
 
         Args:
@@ -73,6 +90,7 @@ class Bundle:
             verify: read every listed file once and compare its sha256. Without it only names, kinds and sizes
                 are checked, and a file that has further hard links is refused, since its content may be
                 anybody's. (With it they are accepted: package managers install files as hard links.)
+            bar: called with the bytes of all files before they are read, if they are.
 
         Raises:
             BundleError: the folder is no bundle, or one that is incomplete or altered; the message names the
@@ -85,10 +103,31 @@ class Bundle:
         for name, entry in manifest.files.items():
             _check_status(folder, name, entry, one_link=not verify)
         template = _read_prompt(folder)
+        opened = cls(folder, manifest, template)
         if verify:
-            for name, entry in manifest.files.items():
-                _check_digest(folder, name, entry)
-        return cls(folder, manifest, template)
+            with bar(opened.size_bytes) as advance:
+                for name, entry in manifest.files.items():
+                    _check_digest(folder, name, entry, advance)
+        return opened
+
+    def known_answer(self) -> KnownAnswer | None:
+        """What the model said where it was exported; None in a bundle that was made without comparing it.
+
+        Raises:
+            BundleError: the file that holds it is none.
+        """
+        if KNOWN_ANSWER_FILE not in self.manifest.files:
+            return None
+        try:
+            with (self.path / KNOWN_ANSWER_FILE).open("rb") as file:
+                data = file.read(MAX_KNOWN_ANSWER_BYTES + 1)
+            if len(data) > MAX_KNOWN_ANSWER_BYTES:
+                raise ValueError(f"more than {MAX_KNOWN_ANSWER_BYTES:,} bytes")  # noqa: TRY301
+            return decode_known_answer(data, self.manifest.architecture.vocab_size)
+        except OSError as error:
+            raise _unreadable(self.path, KNOWN_ANSWER_FILE, error) from error
+        except ValueError as error:
+            raise _error(self.path, f"{KNOWN_ANSWER_FILE} is not usable: {error}") from None
 
 
 def template_text(prompt: PromptId) -> str:
@@ -146,8 +185,14 @@ def _check_unlisted(folder: Path, manifest: Manifest) -> None:
     except OSError as error:
         raise _unreadable(folder, "the folder", error) from error
     for name in entries:
-        if name not in manifest.files and Path(name).suffix.lower() in _WEIGHT_SUFFIXES:
+        if name not in manifest.files and name != MANIFEST_FILE and _is_read_by_name(name):
             raise _error(folder, f"{name!r} is not listed in {MANIFEST_FILE}", "remove that file")
+
+
+def _is_read_by_name(name: str) -> bool:
+    """Whether a tool may read the file ``name`` just because it lies in the folder."""
+    lower = name.lower()
+    return lower in _OBEYED_FILES or Path(lower).suffix in _WEIGHT_SUFFIXES | _CODE_SUFFIXES
 
 
 def _check_status(folder: Path, name: str, entry: FileEntry, *, one_link: bool) -> None:
@@ -166,9 +211,9 @@ def _check_status(folder: Path, name: str, entry: FileEntry, *, one_link: bool) 
         raise _error(folder, f"{name} has {status.st_nlink} hard links and was not verified", remedy)
 
 
-def _check_digest(folder: Path, name: str, entry: FileEntry) -> None:
+def _check_digest(folder: Path, name: str, entry: FileEntry, advance: Callable[[int], None]) -> None:
     try:
-        digest = sha256_of(folder / name)
+        digest = sha256_of(folder / name, advance)
     except OSError as error:
         raise _unreadable(folder, name, error) from error
     if digest != entry.sha256:

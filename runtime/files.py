@@ -6,7 +6,12 @@ import hashlib
 import os
 import re
 import stat
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
+
+# Makes, for a number of bytes to come, a context that is told of those that are done.
+Bar = Callable[[int], AbstractContextManager[Callable[[int], None]]]
 
 CHUNK_BYTES = 1 << 20
 _PLAIN_NAME = re.compile(r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")
@@ -17,8 +22,12 @@ def is_plain_name(name: str) -> bool:
     return _PLAIN_NAME.match(name) is not None
 
 
-def sha256_of(path: Path) -> str:
+def sha256_of(path: Path, advance: Callable[[int], None] = lambda _bytes: None) -> str:
     """sha256 of the file's bytes as lower-case hex, read in chunks of 1 MiB.
+
+    Args:
+        path: the file.
+        advance: called with the size of every chunk that was read.
 
     Raises:
         OSError: the file cannot be read.
@@ -28,6 +37,7 @@ def sha256_of(path: Path) -> str:
         buffer = memoryview(bytearray(CHUNK_BYTES))
         while count := file.readinto(buffer):
             digest.update(buffer[:count])
+            advance(count)
     return digest.hexdigest()
 
 

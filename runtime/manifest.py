@@ -79,6 +79,22 @@ class Precision(Struct, frozen=True, forbid_unknown_fields=True):
     recipe: dict[Text, Text | int | float | bool]
 
 
+# Parts that are not read whole for every token: the embedding of a model with a head of its own, and the tables.
+EMBEDDING_PART, HEAD_PART, SHARED_PART, TABLES_PART = "embedding", "head", "embedding and head", "rotary tables"
+
+
+class WeightPart(Struct, frozen=True, forbid_unknown_fields=True):
+    """One kind of weights in the file: its bytes, and how many numbers of the checkpoint they hold (None: none)."""
+
+    size_bytes: Bytes
+    numbers: Annotated[int, Meta(ge=1, le=1 << 44)] | None
+
+    @property
+    def bits(self) -> float | None:
+        """Bits a number, scales and zero points included."""
+        return None if self.numbers is None else 8 * self.size_bytes / self.numbers
+
+
 class SpecialIds(Struct, frozen=True, forbid_unknown_fields=True):
     """Token ids of the chat format. Decoding ends at any id of ``stop``."""
 
@@ -121,7 +137,8 @@ class Parity(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Manifest(Struct, frozen=True, forbid_unknown_fields=True):
-    """All of ``manifest.json``. ``parity`` is None where the export was told not to measure it."""
+    """All of ``manifest.json``. ``parity`` is None where the export was told not to measure it, ``weights`` in bundles
+    of dagger-edge 0.1."""
 
     format_version: int
     name: Text
@@ -135,11 +152,19 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True):
     parity: Parity | None
     export_command: Text
     created: Text
+    weights: dict[Text, WeightPart] | None = None
 
     @property
     def parity_summary(self) -> str:
         """The parity report in one line."""
         return "not measured at export" if self.parity is None else self.parity.summary
+
+    @property
+    def token_bytes(self) -> int | None:
+        """The weights that are read for every single token, in bytes; None where the manifest does not say."""
+        if self.weights is None:
+            return None
+        return sum(part.size_bytes for name, part in self.weights.items() if name not in {EMBEDDING_PART, TABLES_PART})
 
     def encode(self) -> bytes:
         """Indented UTF-8 JSON, the same bytes for the same manifest."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from msgspec import Struct
 
+from .agreement import Agreement, compare_known_answer
 from .bundle import Bundle
 from .decode import Decode, Stop, decode_greedy
 from .errors import BundleError, DaggerEdgeError, UsageError
@@ -115,7 +116,7 @@ class Solver:
     @classmethod
     def open(
         cls,
-        bundle: str | Path,
+        bundle: str | Path | Bundle,
         *,
         provider: Provider = "cpu",
         threads: int | None = None,
@@ -124,7 +125,7 @@ class Solver:
         """Opens the bundle in the folder ``bundle``.
 
         Args:
-            bundle: a folder that `dagger-edge export` made.
+            bundle: a folder that `dagger-edge export` made; or one that was opened already, and is not verified again.
             provider: ``cpu`` or ``cuda``.
             threads: of one operator; None leaves it to onnxruntime.
             verify: compare every file's sha256 with the manifest's.
@@ -133,7 +134,7 @@ class Solver:
             BundleError: the bundle is missing, altered, or cannot be loaded.
             ProviderError: onnxruntime or the provider is not to be had.
         """
-        opened = Bundle.open(bundle, verify=verify)
+        opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle, verify=verify)
         tokenizer = _load_tokenizer(opened.tokenizer_path)
         session = Session(opened.model_path, provider=provider, threads=threads)
         return cls(opened, session, tokenizer)
@@ -164,6 +165,28 @@ class Solver:
             text=text,
             timings=timings,
         )
+
+    def check_known_answer(self) -> Agreement | None:
+        """Compares what the model says here with what it said where it was exported; None where no such answer is in
+        the bundle. It takes as long as a prompt and sixteen tokens.
+
+        Raises:
+            BundleError: tokenizer or model say something else here.
+        """
+        if self._session is None:
+            raise UsageError("this solver is closed: open another one")
+        known = self.bundle.known_answer()
+        if known is None:
+            return None
+        if tuple(self._prompt.encode(known.question)) != known.prompt_ids:
+            raise BundleError(
+                f"bundle {self.bundle.path}: the tokenizer makes other ids of the known question than at export;"
+                " another version of tokenizers may help, else export it again"
+            )
+        try:
+            return compare_known_answer(self._session, known)
+        except BundleError as error:
+            raise BundleError(f"bundle {self.bundle.path}: {error}") from None
 
     def close(self) -> None:
         """Lets the model go. A closed solver answers nothing more."""

@@ -172,8 +172,22 @@ def test_every_required_file_must_be_listed(folder: Path, name: str) -> None:
         Bundle.open(folder)
 
 
-@pytest.mark.parametrize("name", ["other.onnx", "other.data", "prefix.npy", "pytorch_model.bin", "x.ONNX"])
-def test_weights_that_nobody_listed_are_refused(folder: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    "name",
+    [
+        "other.onnx",
+        "other.data",
+        "prefix.npy",
+        "pytorch_model.bin",
+        "x.ONNX",
+        "genai_config.json",
+        "config.json",
+        "modeling.py",
+        "ops.so",
+        "x.jinja",
+    ],
+)
+def test_what_a_tool_reads_by_its_name_must_be_listed(folder: Path, name: str) -> None:
     (folder / name).write_bytes(b"")
     refused(folder, name, "not listed")
 
@@ -270,7 +284,7 @@ def test_a_prompt_too_large_is_not_read_into_memory(folder: Path) -> None:
 def test_each_file_is_hashed_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hashed: list[str] = []
     original = bundle_module.sha256_of
-    monkeypatch.setattr(bundle_module, "sha256_of", lambda path: hashed.append(path.name) or original(path))
+    monkeypatch.setattr(bundle_module, "sha256_of", lambda path, _advance: hashed.append(path.name) or original(path))
     Bundle.open(folder)
     assert sorted(hashed) == sorted(FILES)
     hashed.clear()

@@ -1,0 +1,89 @@
+"""Whether this machine computes what the export measured: making a known answer, and comparing with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from .errors import BundleError
+from .known_answer import KnownAnswer
+from .manifest import PrecisionName
+from .session import Session
+
+_NEW_TOKENS, _TOP = 16, 8
+# By how many standard deviations of the logits (of one position) two right machines may differ. Measured on Gemma 3
+# 270M: see docs/export.md. Another model is off by one and more.
+_TOLERANCE: dict[PrecisionName, float] = {"fp32": 0.002, "fp16": 0.05, "int8": 0.5, "int4": 0.5}
+
+
+class Agreement(Struct, frozen=True):
+    """How a machine's logits compare with the known answer's: the largest difference at the tokens that the answer
+    names, the tolerance, and how many of ``tokens`` tokens are likeliest here too."""
+
+    max_logit_diff: float
+    tolerance: float
+    tokens: int
+    equal: int
+
+
+def measure_known_answer(
+    session: Session, question: str, prompt: Sequence[int], context: int, precision: PrecisionName
+) -> KnownAnswer | None:
+    """What the model of ``session`` says after ``prompt``, the ids of ``question``; None where ``context`` tokens
+    leave no room for it.
+
+    Raises:
+        ModelError: onnxruntime fails.
+    """
+    count = min(_NEW_TOKENS, context - len(prompt))
+    if count < 1:
+        return None
+    feed, cache = list(prompt), session.empty_cache()
+    answer, rows = [], []
+    for _ in range(count):
+        logits, cache = session.step(np.array([feed], np.int64), cache)
+        rows.append(logits[0, -1])
+        feed = [int(rows[-1].argmax())]
+        answer += feed
+    top = [np.argsort(-row, kind="stable")[:_TOP] for row in rows]
+    return KnownAnswer(
+        question,
+        tuple(prompt),
+        tuple(answer),
+        tuple(tuple(ids.tolist()) for ids in top),
+        tuple(tuple(row[ids].tolist()) for row, ids in zip(rows, top, strict=True)),
+        tolerance=_TOLERANCE[precision] * float(np.mean([row.std() for row in rows])),
+    )
+
+
+def compare_known_answer(session: Session, known: KnownAnswer) -> Agreement:
+    """Feeds the known prompt, then the known tokens one by one, and compares the logits.
+
+    Raises:
+        BundleError: they differ by more than the tolerance, or are not finite.
+        ModelError: onnxruntime fails.
+    """
+    feed, cache = list(known.prompt_ids), session.empty_cache()
+    worst, equal = 0.0, 0
+    for token, ids, expected in zip(known.answer_ids, known.top_ids, known.top_logits, strict=True):
+        logits, cache = session.step(np.array([feed], np.int64), cache)
+        row: NDArray[np.float32] = logits[0, -1]
+        differences = np.abs(row[list(ids)] - np.array(expected))
+        # A token that is not among those may not be far above them either.
+        above = row.max() - max(expected)
+        # Unlike Python's maximum, numpy's keeps NaN.
+        worst = float(np.max([worst, above, *differences]))
+        equal += int(row.argmax()) == token
+        feed = [token]
+        if not np.isfinite(worst):
+            break
+    agreement = Agreement(worst, known.tolerance, len(known.answer_ids), equal)
+    if not worst <= known.tolerance:
+        raise BundleError(
+            f"this machine does not compute what the export measured: logits differ by {worst:.3g}, allowed are"
+            f" {known.tolerance:.3g}; another onnxruntime may help, else export the bundle again"
+        )
+    return agreement
