@@ -75,10 +75,21 @@ def cli() -> None:
     """
 
 
+# Signals that asked to stop.
+_INTERRUPTIONS: list[int] = []
+
+
+def _interrupt(number: int, _frame: object) -> None:
+    _INTERRUPTIONS.append(number)
+    raise KeyboardInterrupt
+
+
 def main() -> None:
     """Runs the command line and exits."""
-    # A terminated export cleans up as an interrupted one does.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A terminated export cleans up as an interrupted one does. Who ignores interruptions (nohup, jobs) goes on to.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        if number == signal.SIGTERM or signal.getsignal(number) is signal.default_int_handler:
+            signal.signal(number, _interrupt)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # Bengali has to come out whatever the locale says.
@@ -124,5 +135,8 @@ def _os_failure(error: OSError) -> int:
 
 
 def _fail(message: str, code: int) -> int:
+    # What an interruption breaks may not say so: of one inside an extension's import, an ImportError is left.
+    if _INTERRUPTIONS:
+        message, code = "interrupted", EXIT_INTERRUPTED
     click.echo(f"error: {message}", err=True)
     return code

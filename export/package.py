@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import fcntl
+import glob
 import os
 import secrets
 import shutil
@@ -24,7 +26,8 @@ class BundleWriter:
     """A context in which a bundle is written to a hidden folder beside its target; `seal` gives it its name.
 
     Leaving the context without `seal`, for whatever reason, removes the hidden folder. A killed process can
-    leave ``.NAME.tmp-…`` behind, which is no bundle and may be deleted.
+    leave ``.NAME.tmp-…`` behind, which is no bundle; the next writer for the same target removes it. Folders of
+    writers that are still alive are locked, and stay.
 
     Args:
         target: the folder to make. It must not exist; its parent must.
@@ -37,7 +40,8 @@ class BundleWriter:
     def __init__(self, target: Path) -> None:
         # The name may end in a slash or be "..": only the absolute path has a parent to write into.
         self.target = Path(os.path.abspath(target))  # noqa: PTH100 (resolve() would follow a link at the target)
-        self.folder = self.target.with_name(f".{self.target.name}.tmp-{secrets.token_hex(6)}")
+        self._prefix = f".{self.target.name}.tmp-"
+        self.folder = self.target.with_name(self._prefix + secrets.token_hex(6))
         self._refuse_existing()
         if not self.target.name.isprintable():
             raise UsageError(f"output {self.target.name!r} holds control characters; choose another name")
@@ -46,12 +50,22 @@ class BundleWriter:
 
     def __enter__(self) -> Self:
         try:
+            self._remove_leftovers()
             self.folder.mkdir()
         except OSError as error:
             raise BundleError(
                 f"bundle {self.target}: its parent folder cannot be written ({error.strerror}); choose another place"
             ) from error
+        self._held = _lock(self.folder)
         return self
+
+    def _remove_leftovers(self) -> None:
+        """Removes what killed writers for this target left behind."""
+        for path in self.target.parent.glob(f"{glob.escape(self._prefix)}*"):
+            lock = _lock(path)
+            if lock is not None:
+                shutil.rmtree(path, ignore_errors=True)
+                os.close(lock)
 
     def require_space(self, size_bytes: int) -> None:
         """Refuses to start where fewer than ``size_bytes`` are free.
@@ -94,6 +108,8 @@ class BundleWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
+        if self._held is not None:
+            os.close(self._held)
         if isinstance(error, OSError) and error.errno in _DISK_FULL:
             raise BundleError(
                 f"bundle {self.target}: not written, the disk is full or a file size limit was reached"
@@ -103,6 +119,21 @@ class BundleWriter:
     def _refuse_existing(self) -> None:
         if os.path.lexists(self.target):
             raise UsageError(f"output {self.target} exists already; remove it or choose another name")
+
+
+def _lock(folder: Path) -> int | None:
+    """A descriptor of ``folder`` that holds its lock until it is closed or the process ends; None where another
+    process holds it, or there are no locks or no such folder (links are not followed)."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
 
 
 def _sync(path: Path) -> None:

@@ -98,6 +98,9 @@ def export_checkpoint(
         raise UsageError(f"the bundle's name {name[:100]!r} must have 1 to 100 printable characters")
     if context < 1:
         raise UsageError(f"the context is {context}: it must be 1 or more")
+    for folder in (checkpoint, *([] if adapter is None else [adapter])):
+        if bundle.absolute().parent.resolve().is_relative_to(folder.resolve()):
+            raise UsageError(f"output {bundle}: it lies inside {folder}, which is read; choose another place")
     created, chosen = _now(), variant or recipe(precision)
     with BundleWriter(bundle) as writer:
         progress(f"reading {checkpoint}")

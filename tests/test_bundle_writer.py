@@ -149,6 +149,22 @@ def test_a_killed_writer_leaves_nothing_that_looks_like_a_bundle(tmp_path: Path)
     with pytest.raises(BundleError, match=r"manifest\.json is missing"):
         Bundle.open(tmp_path / left)
     write(tmp_path / "made")  # what is left does not stand in the way
+    assert names(tmp_path) == ["made"]
+
+
+def test_only_what_the_dead_left_for_this_target_is_removed(tmp_path: Path) -> None:
+    """Two exports may run at once; a link or a file of that name is somebody else's."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "kept").touch()
+    (tmp_path / ".made.tmp-1").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / ".made.tmp-2").touch()
+    for name in (".made.tmp-3", ".made2.tmp-4", "made.tmp-5"):
+        (tmp_path / name).mkdir()
+    with BundleWriter(tmp_path / "made") as alive:
+        write(tmp_path / "made")
+        assert alive.folder.is_dir()
+    assert names(tmp_path) == [".made.tmp-1", ".made.tmp-2", ".made2.tmp-4", "elsewhere", "made", "made.tmp-5"]
+    assert names(tmp_path / "elsewhere") == ["kept"]
 
 
 @pytest.mark.parametrize("kind", ["folder", "file", "dangling link"])

@@ -107,3 +107,16 @@ def test_a_reader_that_went_away_is_no_error():
     )
     os.close(write)
     assert (shown.returncode, shown.stderr) == (0, b"")
+
+
+def test_an_interruption_that_became_another_error_is_still_one(tmp_path):
+    """Inside the import of an extension it turns into an ImportError, which told people to install onnxruntime."""
+    (tmp_path / "onnxruntime.py").write_text(
+        "import os, signal\n"
+        "try:\n    os.kill(os.getpid(), signal.SIGTERM)\n    raise SystemExit('no signal')\n"
+        "except KeyboardInterrupt:\n    raise ImportError('initialization failed')\n"
+    )
+    environment = {**ENVIRONMENT, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT / 'src'}"}
+    done = subprocess.run([*TOOL, "solve", "x"], capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 6
+    assert done.stderr == "error: interrupted\n"
