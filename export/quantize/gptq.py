@@ -6,18 +6,18 @@ inverse says how later columns compensate earlier ones.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from ..storage.codes import Codes, Grid
 
 # Added to the diagonal, as a share of its mean: directions that the calibration hardly saw are left alone.
 DAMPING = 0.01
-_COLUMNS = 128
+# Inputs whose errors reach each other at once, inputs whose errors reach the rest together, and outputs at a time.
+_STEP, _BLOCK, _WIDEST, _OUTPUTS = 16, 128, 256, 2048
 _SMALLEST = 1e-12
 
 
@@ -41,36 +41,67 @@ def feed_back(
         importance: mean square of each input, [in]; scales are chosen by errors weighted with it.
         grid: the numbers to choose from.
     """
+    # Outputs know nothing of each other: so many at a time that a step's numbers stay in the processor's cache.
+    with _one_thread():
+        parts = [_feed_back(rows, factor, importance, grid) for rows in weight.split(_OUTPUTS)]
+    numbers, scales, zeros, made = (torch.cat(items, 1).T.contiguous() for items in zip(*parts, strict=True))
+    return Codes(numbers.numpy(), scales.numpy(), zeros.numpy().astype(np.uint8)), made
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Many short operations, for which threads that wait for each other cost more than they bring: on a busy machine
+    fifty times more."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _feed_back(
+    weight: torch.Tensor, factor: torch.Tensor, importance: torch.Tensor, grid: Grid
+) -> tuple[torch.Tensor, ...]:
+    """Numbers [in, out], scales and zeros [groups, out], and what the weights then are, [in, out]."""
     columns = weight.T.contiguous()
     inputs, outputs = columns.shape
     size = grid.size or inputs
     numbers = torch.empty(inputs, outputs, dtype=torch.uint8)
     scales, zeros = (torch.empty(-(-inputs // size), outputs) for _ in range(2))
-    if size > _COLUMNS:  # groups wider than a step of the feedback: chosen before it
+    # Groups wider than a block are chosen before errors reach them.
+    block = max(size, _BLOCK) if size <= _WIDEST else _BLOCK
+    if size > block:
         for group, start in enumerate(range(0, inputs, size)):
-            stop = start + size
-            scales[group], zeros[group] = choose_scales(columns[start:stop], importance[start:stop], grid)
-    for start in range(0, inputs, _COLUMNS):
-        stop = min(start + _COLUMNS, inputs)
-        errors = torch.empty(stop - start, outputs)
-        for index in range(start, stop):
-            group = index // size
-            if size <= _COLUMNS and index % size == 0:
-                last = min(index + size, inputs)
-                scales[group], zeros[group] = choose_scales(columns[index:last], importance[index:last], grid)
-            rounded = _nearest(columns[index], scales[group], zeros[group], grid)
-            if grid.paired and index % 2:
-                rounded = _beside(rounded, numbers[index - 1], grid)
-            numbers[index] = rounded.to(torch.uint8)
-            made = rounded.sub_(zeros[group]).mul_(scales[group])
-            error = (columns[index] - made) / factor[index, index]
-            errors[index - start] = error
-            columns[index] = made
-            columns[index + 1 : stop].addr_(factor[index, index + 1 : stop], error, alpha=-1)
-        if stop < inputs:
-            columns[stop:].addmm_(factor[start:stop, stop:].T, errors, alpha=-1)
-    codes = Codes(_rows(numbers), _rows(scales), _rows(zeros).astype(np.uint8))
-    return codes, columns.T.contiguous()
+            part = slice(start, start + size)
+            scales[group], zeros[group] = choose_scales(columns[part], importance[part], grid)
+    errors = torch.empty(block, outputs)
+    for start in range(0, inputs, block):
+        stop = min(start + block, inputs)
+        for step in range(start, stop, _STEP):
+            if size <= block and step % size == 0:
+                part = slice(step, min(step + size, inputs))
+                scales[step // size], zeros[step // size] = choose_scales(columns[part], importance[part], grid)
+            last = min(step + _STEP, stop)
+            for index in range(step, last):
+                group = index // size
+                rounded = _nearest(columns[index], scales[group], zeros[group], grid)
+                if grid.paired and index % 2:
+                    rounded = _beside(rounded, numbers[index - 1], grid)
+                numbers[index] = rounded
+                made = rounded.sub_(zeros[group]).mul_(scales[group])
+                error = torch.sub(columns[index], made, out=errors[index - start]).div_(factor[index, index])
+                columns[index] = made
+                columns[index + 1 : last].addr_(factor[index, index + 1 : last], error, alpha=-1)
+            _pass_on(columns[last:stop], factor[step:last, last:stop], errors[step - start : last - start])
+        _pass_on(columns[stop:], factor[start:stop, stop:], errors[: stop - start])
+    return numbers, scales, zeros, columns
+
+
+def _pass_on(columns: torch.Tensor, factor: torch.Tensor, errors: torch.Tensor) -> None:
+    """Takes what ``errors`` [some, out] ask for from later ``columns``."""
+    if len(columns):
+        columns.addmm_(factor.T, errors, alpha=-1)
 
 
 def choose_scales(columns: torch.Tensor, importance: torch.Tensor, grid: Grid) -> tuple[torch.Tensor, torch.Tensor]:
@@ -126,7 +157,3 @@ def _beside(rounded: torch.Tensor, neighbours: torch.Tensor, grid: Grid) -> torc
     others = neighbours - float(grid.middle)
     highest, lowest = grid.top - others.clamp(min=0), grid.lowest - others.clamp(max=0)
     return torch.minimum(torch.maximum(rounded, lowest), highest)
-
-
-def _rows(tensor: torch.Tensor) -> NDArray[Any]:
-    return np.ascontiguousarray(tensor.numpy().T)
