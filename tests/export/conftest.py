@@ -32,6 +32,12 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def wide_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny checkpoint that has blocks enough for every precision. Read only."""
+    return write_checkpoint(tmp_path_factory.mktemp("wide") / "checkpoint", hidden_size=64)
+
+
+@pytest.fixture(scope="session")
 def bundle(checkpoint: Path) -> Any:
     """The tiny checkpoint's bundle, opened. Read only."""
     from dagger_edge.export.pipeline import export_checkpoint

@@ -25,7 +25,7 @@ NEW_TOKENS = 4 * WINDOW
 @pytest.fixture(scope="module")
 def wordy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint with a head of its own: a tied one repeats its last token for ever."""
-    return write_checkpoint(tmp_path_factory.mktemp("wordy") / "checkpoint", tie_word_embeddings=False)
+    return write_checkpoint(tmp_path_factory.mktemp("wordy") / "checkpoint", hidden_size=64, tie_word_embeddings=False)
 
 
 def generated(folder: Path, prompt: list[int], **options: Any) -> list[int]:

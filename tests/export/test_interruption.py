@@ -67,12 +67,12 @@ def assert_whole(folder: Path) -> None:
 
 @pytest.mark.parametrize("number", range(KILLS))
 def test_a_kill_at_a_random_moment_leaves_all_or_nothing(
-    checkpoint: Path, tmp_path: Path, number: int, record_property: Callable[[str, object], None]
+    wide_checkpoint: Path, tmp_path: Path, number: int, record_property: Callable[[str, object], None]
 ) -> None:
     dice = random.Random(number)
     kind, precision = SIGNALS[number % len(SIGNALS)], PRECISIONS[number % len(PRECISIONS)]
     target = tmp_path / "made"
-    with start(checkpoint, target, "--precision", precision) as process:
+    with start(wide_checkpoint, target, "--precision", precision) as process:
         assert process.stderr is not None
         early = number % 5 == 4
         first = "" if early else process.stderr.readline()
@@ -94,7 +94,7 @@ def test_a_kill_at_a_random_moment_leaves_all_or_nothing(
             Bundle.open(tmp_path / name)
             assert_whole(tmp_path / name)
     if leftovers and not target.exists():
-        export_checkpoint(checkpoint, target, prompt="question", verify=False)
+        export_checkpoint(wide_checkpoint, target, prompt="question", verify=False)
         assert names(tmp_path) == ["made"]
 
 

@@ -19,15 +19,17 @@ KINDS = {"embedding and head", "attention", "feed-forward", "norms", "rotary tab
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_the_parts_are_the_file_but_for_its_padding(checkpoint: Path, tmp_path: Path, precision: PrecisionName) -> None:
+def test_the_parts_are_the_file_but_for_its_padding(
+    wide_checkpoint: Path, tmp_path: Path, precision: PrecisionName
+) -> None:
     """A kind that a new recipe names otherwise would be missing, or bytes that are shared counted twice."""
-    made = export_checkpoint(checkpoint, tmp_path / "bundle", precision=precision, verify=False)
+    made = export_checkpoint(wide_checkpoint, tmp_path / "bundle", precision=precision, verify=False)
     parts = made.manifest.weights
     assert parts is not None
     assert set(parts) == KINDS
     size = made.manifest.files["model.onnx.data"].size_bytes
     assert size - 60 * PAGE < sum(part.size_bytes for part in parts.values()) <= size
-    config = Checkpoint.open(checkpoint).config
+    config = Checkpoint.open(wide_checkpoint).config
     assert sum(part.numbers or 0 for part in parts.values()) == sum(map(prod, config.tensor_shapes.values()))
     bits = {"fp32": (32, 32), "fp16": (16, 16), "int8": (8, 12), "int4": (4, 7)}[precision]
     assert bits[0] <= (parts["attention"].bits or 0) <= bits[1]
