@@ -129,7 +129,8 @@ def compare(checkpoint: Path, bundle_path: Path, questions: list[str]) -> list[d
     rows = []
     for number, question in enumerate(questions):
         ids = prompt.encode(question)
-        turn = bundle.prompt_template.replace(PLACEHOLDER, question)
+        # Two questions begin with a space, which is no part of them.
+        turn = bundle.prompt_template.replace(PLACEHOLDER, question.strip())
         chat = tokenizer.apply_chat_template([{"role": "user", "content": turn}], add_generation_prompt=True)
         distance = logit_distance(reference, exported, ids, window)
         row = {

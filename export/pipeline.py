@@ -39,7 +39,7 @@ _TOOLS = (
 )
 # What running a bundle takes beside its weights: their largest matrix twice, and logits of a chunk.
 _RUNNING_FACTOR, _RUNNING_BYTES = 1.3, 2 << 30
-# Prompts of the product take some 1,500 positions; each costs the rotary tables 4 KiB at 4B.
+# Prompts of the product take some 1,500 positions; each costs 2 KiB of rotary tables in fp32.
 DEFAULT_CONTEXT = 8192
 
 
