@@ -29,7 +29,8 @@ def calibration_ids(tokenizer: Path, template: str, context: int) -> list[int]:
     return prompt.encode("\n".join(QUESTIONS))[:context]
 
 
-# Of MSVAMP (MIT) and MGSM (CC BY 4.0), see NOTICE; not among the rows that are measured on.
+# Rows 100-131 of MSVAMP (microsoft/MathOctopus, MIT) and 40-55 of MGSM (google-research/url-nlp, CC BY 4.0), which
+# are not among those that are measured on.
 _DATA = Path(__file__).parent / "data" / "calibration.jsonl"
 
 
