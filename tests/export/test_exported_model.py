@@ -90,7 +90,7 @@ def test_the_interface_is_the_one_in_the_design(bundle: Bundle) -> None:
     assert shapes["input_ids"] == ["batch_size", "sequence_length"]
     assert shapes["attention_mask"] == ["batch_size", total]
     assert shapes["past_key_values.2.value"] == ["batch_size", 2, past, 16]
-    assert shapes["logits"] == ["batch_size", "num_logits_to_keep", 264]
+    assert shapes["logits"] == ["batch_size", 1, 264]
     assert shapes["present.2.value"] == ["batch_size", 2, total, 16]
 
 
