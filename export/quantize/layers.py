@@ -8,6 +8,7 @@ fp32, the activations of the prompts, and the Hessian of one input.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -21,12 +22,12 @@ from ..reference import embedding_scale, no_numbers, weightless_model
 from ..storage.codes import Codes, Grid
 from ..weights import Weights
 from .gptq import feed_back, inverse_factor
-from .smoothing import READERS, smooth_layer
+from .packed import Packed
+from .smoothing import PRODUCTS, READERS, smooth
 
 # The numbers of one layer by the names of its tensors in the checkpoint: on a grid, or as they are.
 Layer = dict[str, Codes | NDArray[np.float32]]
 
-_MASKED = -1e30
 _UNUSED_VOCABULARY = 1
 # The largest absolute activation becomes this.
 _ACTIVATION_TOP = 127
@@ -35,7 +36,7 @@ _ACTIVATION_TOP = 127
 class LayerQuantizer:
     """Runs prompts through the layers and quantises each before it is left.
 
-    The common beginning of the prompts runs in fp32: a bundle can hold its state ready, and the first tokens have
+    The common beginning of the prompts runs in fp32: a bundle holds its state ready, and the first tokens have
     activations that no others have. Its tokens are not calibrated on.
 
     Args:
@@ -51,22 +52,13 @@ class LayerQuantizer:
         self._weights, self._grids, self._calibration = weights, grids, calibration
         self._model = weightless_model(weights.config, _UNUSED_VOCABULARY).model
         shared = common_length(prompts)
-        rest = [prompt[shared:] for prompt in prompts]
-        longest = max(map(len, rest))
-        # Shorter ones are padded on the right, where no token before sees it.
-        self._seen = torch.tensor([[index < len(ids) for index in range(longest)] for ids in rest])
-        padded = [[*ids, *[ids[-1]] * (longest - len(ids))] for ids in rest]
-        scale = embedding_scale(weights)
-        self._prefix, self._batch = (
-            _Part(self._model, _embed(weights, ids, scale), start)
-            for ids, start in (([list(prompts[0][:shared])], 0), (padded, shared))
-        )
-        self._cache = _PrefixCache()
+        self._prefix = self._packed([prompts[0][:shared]])
+        self._batch = self._packed([prompt[shared:] for prompt in prompts], self._prefix)
 
     @property
     def tokens(self) -> int:
         """How many tokens Hessians are taken from."""
-        return int(self._seen.sum())
+        return int(self._batch.states.shape[1])
 
     def layers(self) -> Iterator[Layer]:
         """Every layer in order. Layers that were given out are not kept.
@@ -78,13 +70,10 @@ class LayerQuantizer:
             prefix = f"model.layers.{index}."
             parameters = dict(layer.named_parameters())
             for name, parameter in parameters.items():
-                parameter.data = torch.tensor(self._weights.read(prefix + name))
+                parameter.data = torch.from_numpy(self._weights.read(prefix + name))
             with torch.no_grad():
-                if self._calibration.smoothing:
-                    reach, head_dim = self._reach(layer), self._weights.config.head_dim
-                    smooth_layer(parameters, reach, self._calibration.smoothing, head_dim)
-                self._prefix.run(layer, self._cache, fill=True)
-                found: Layer = self._quantise(layer)
+                self._prefix.run(layer)
+                found = self._quantise(layer, parameters)
             norms = {name: item.numpy() for name, item in parameters.items() if item.ndim == 1}
             yield {prefix + name: item for name, item in {**norms, **found}.items()}
             for parameter in parameters.values():
@@ -94,41 +83,29 @@ class LayerQuantizer:
         """The largest absolute value of each input of the head, [hidden]; after the last layer."""
         self._model.norm.weight.data = torch.from_numpy(self._weights.read("model.norm.weight"))
         with torch.no_grad():
-            found: torch.Tensor = self._model.norm(self._batch.states)[self._seen].abs().amax(0)
+            found: torch.Tensor = self._model.norm(self._batch.states)[0].abs().amax(0)
         return found
 
-    def _reach(self, layer: Any) -> dict[str, torch.Tensor]:
-        """The largest absolute value of each input of the products of ``layer``, before it is changed."""
-        found: dict[str, torch.Tensor] = {}
+    def _packed(self, sequences: Sequence[Sequence[int]], prefix: Packed | None = None) -> Packed:
+        ids = np.concatenate([np.array(sequence) for sequence in sequences])
+        distinct, places = np.unique(ids, return_inverse=True)
+        rows = [self._weights.read_rows(EMBEDDING, index, index + 1) for index in distinct.tolist()]
+        states = torch.from_numpy(np.concatenate(rows))[torch.from_numpy(places)] * embedding_scale(self._weights)
+        return Packed(self._model, states[None], list(map(len, sequences)), prefix)
 
-        def note(name: str, _module: Any, inputs: Any) -> None:
-            found[name] = inputs[0][self._seen].abs().amax(0)
-
-        states = self._prefix.states, self._batch.states
-        self._prefix.run(layer, self._cache, fill=True)
-        handles = [layer.get_submodule(name).register_forward_pre_hook(partial(note, name)) for name in READERS]
-        self._batch.run(layer, self._cache)
-        for handle in handles:
-            handle.remove()
-        self._prefix.states, self._batch.states = states
-        return found
-
-    def _quantise(self, layer: Any) -> Layer:
-        """Runs ``layer`` while its products are quantised, each as soon as its input is there."""
+    def _quantise(self, layer: Any, parameters: Mapping[str, torch.Tensor]) -> Layer:
+        """Runs the prompts through ``layer`` while its products are smoothed and quantised, each as soon as its input
+        is there."""
         made: Layer = {}
+        given: dict[str, torch.Tensor] = {}
 
         def before(first: str, _module: Any, inputs: Any) -> tuple[torch.Tensor]:
-            rounded = round_activations(inputs[0], self._grids[first].size)
-            if f"{first}.weight" not in made:
-                seen = rounded[self._seen]
-                hessian = seen.T @ seen / len(seen)
-                importance = hessian.diagonal().clone()
-                factor = inverse_factor(hessian) if self._calibration.feedback else torch.eye(len(hessian))
-                for name in READERS[first]:
-                    weight = layer.get_submodule(name).weight
-                    made[f"{name}.weight"], changed = feed_back(weight.data, factor, importance, self._grids[name])
-                    weight.data = changed
-            return (rounded,)
+            if first not in given:
+                given.clear()
+                states = self._smooth(first, inputs[0], parameters, made)
+                given[first] = round_activations(states, self._grids[first].size)
+                made.update(self._products(first, given[first][0], parameters))
+            return (given[first],)
 
         handles = [
             layer.get_submodule(name).register_forward_pre_hook(partial(before, first))
@@ -136,60 +113,43 @@ class LayerQuantizer:
             for name in names
         ]
         try:
-            self._batch.run(layer, self._cache)
+            self._batch.run(layer)
         finally:
             for handle in handles:
                 handle.remove()
         return made
 
+    def _smooth(
+        self, first: str, states: torch.Tensor, parameters: Mapping[str, torch.Tensor], made: Layer
+    ) -> torch.Tensor:
+        """The input ``states`` of the readers of ``first``, smoothed, as all that makes and reads it is. Rows of a
+        product that is quantised already have their scales divided, which changes none of its numbers."""
+        strength = self._calibration.smoothing
+        if not strength:
+            return states
+        reach = states[0].abs().amax(0)
+        smoothing = smooth(first, parameters, reach, strength, self._weights.config.head_dim)
+        if smoothing.rows is not None:
+            name = f"{PRODUCTS[first]}.weight"
+            codes = made[name]
+            assert isinstance(codes, Codes)
+            made[name] = replace(codes, scales=codes.scales / smoothing.rows.numpy()[:, None])
+            if first == "self_attn.o_proj":
+                heads = self._prefix.values.shape[1]
+                self._prefix.values = self._prefix.values / smoothing.rows.reshape(heads, 1, -1)
+        return states / smoothing.inputs
 
-class _PrefixCache:
-    """Keys and values of the common beginning in one layer: what transformers calls a cache."""
-
-    def __init__(self) -> None:
-        self._fill = False
-        self._held: tuple[torch.Tensor, torch.Tensor] | None = None
-
-    def filling(self, fill: bool) -> _PrefixCache:
-        """Whether the next keys and values are the beginning's."""
-        self._fill = fill
-        return self
-
-    def update(
-        self, keys: torch.Tensor, values: torch.Tensor, _layer: int, _arguments: Any = None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """All keys and values that attention sees, [batch, heads, length, head_dim]."""
-        if self._fill or self._held is None:
-            self._held = keys, values
-            return keys, values
-        held = (item.expand(len(keys), -1, -1, -1) for item in self._held)
-        joined = [torch.cat([before, new], 2) for before, new in zip(held, (keys, values), strict=True)]
-        return joined[0], joined[1]
-
-
-class _Part:
-    """Hidden states [batch, length, hidden] of tokens from position ``start``, on their way through the layers."""
-
-    def __init__(self, model: Any, states: torch.Tensor, start: int) -> None:
-        self.states = states
-        positions = start + torch.arange(states.shape[1])
-        self._rotary = [rotary(states, positions[None]) for rotary in (model.rotary_emb, model.rotary_emb_local)]
-        distance = positions[:, None] - torch.arange(start + states.shape[1])
-        self._distance, self._window = distance, model.config.sliding_window
-
-    def run(self, layer: Any, cache: _PrefixCache, *, fill: bool = False) -> None:
-        """Through one more layer; ``fill`` says that this is the common beginning."""
-        seen = self._distance >= 0
-        if layer.attention_type == "sliding_attention":
-            seen &= self._distance < self._window
-        mask = torch.zeros(seen.shape).masked_fill(~seen, _MASKED)[None, None]
-        self.states = layer(
-            self.states,
-            position_embeddings_global=self._rotary[0],
-            position_embeddings_local=self._rotary[1],
-            attention_mask=mask,
-            past_key_values=cache.filling(fill),
-        )[0]
+    def _products(self, first: str, states: torch.Tensor, parameters: Mapping[str, torch.Tensor]) -> Layer:
+        """The products that read ``states`` [tokens, in] on their grids; ``parameters`` become what they then are."""
+        hessian = states.T @ states / len(states)
+        importance = hessian.diagonal().clone()
+        factor = inverse_factor(hessian) if self._calibration.feedback else torch.eye(len(hessian))
+        made: Layer = {}
+        for name in READERS[first]:
+            weight = parameters[f"{name}.weight"]
+            made[f"{name}.weight"], changed = feed_back(weight, factor, importance, self._grids[name])
+            weight.data = changed
+        return made
 
 
 def common_length(prompts: Sequence[Sequence[int]]) -> int:
@@ -208,10 +168,3 @@ def round_activations(x: torch.Tensor, size: int | None) -> torch.Tensor:
     groups = torch.nn.functional.pad(x, (0, -inputs % size)).unflatten(-1, (-1, size))
     step = groups.abs().amax(-1, keepdim=True).clamp_(min=1e-12) / _ACTIVATION_TOP
     return (groups / step).round_().mul_(step).flatten(-2)[..., :inputs]
-
-
-def _embed(weights: Weights, sequences: Sequence[Sequence[int]], scale: float) -> torch.Tensor:
-    ids = np.array(sequences)
-    distinct, places = np.unique(ids, return_inverse=True)
-    rows = np.concatenate([weights.read_rows(EMBEDDING, index, index + 1) for index in distinct.tolist()])
-    return torch.from_numpy(rows)[torch.from_numpy(places.reshape(ids.shape))] * scale

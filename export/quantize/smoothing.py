@@ -7,19 +7,35 @@ before down; the final norm, and the factor of the embedding, for a head that sh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 
-NORMS = {"self_attn.q_proj": "input_layernorm", "mlp.gate_proj": "pre_feedforward_layernorm"}
-# The products that read one input, by the first of them.
+# The products that read one input, by the first of them, in the order of computation.
 READERS = {
     "self_attn.q_proj": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
     "self_attn.o_proj": ("self_attn.o_proj",),
     "mlp.gate_proj": ("mlp.gate_proj", "mlp.up_proj"),
     "mlp.down_proj": ("mlp.down_proj",),
 }
+# What makes that input: a norm, or a product whose rows they are.
+NORMS = {"self_attn.q_proj": "input_layernorm", "mlp.gate_proj": "pre_feedforward_layernorm"}
+PRODUCTS = {"self_attn.o_proj": "self_attn.v_proj", "mlp.down_proj": "mlp.up_proj"}
 _SMALLEST = 1e-5
+
+
+@dataclass(frozen=True, slots=True)
+class Smoothing:
+    """What smoothing changed.
+
+    Attributes:
+        inputs: what each input of the readers was divided by, [in].
+        rows: what the rows of the product that makes the input were divided by, [out]; None where a norm makes it.
+    """
+
+    inputs: torch.Tensor
+    rows: torch.Tensor | None
 
 
 def scales(activations: torch.Tensor, weights: torch.Tensor, strength: float) -> torch.Tensor:
@@ -34,36 +50,37 @@ def scales(activations: torch.Tensor, weights: torch.Tensor, strength: float) ->
     return found / found.log().mean().exp()
 
 
-def smooth_layer(
-    parameters: Mapping[str, torch.Tensor], reach: Mapping[str, torch.Tensor], strength: float, head_dim: int
-) -> None:
-    """Smooths the inputs of all products of a layer, in place.
+def smooth(
+    first: str, parameters: Mapping[str, torch.Tensor], reach: torch.Tensor, strength: float, head_dim: int
+) -> Smoothing:
+    """Smooths the input that the products `READERS` of ``first`` share, in place.
 
     Args:
+        first: of the products that read it.
         parameters: the layer's tensors by their names in it; norms hold what is added to 1.
-        reach: the largest absolute value of each input of the first products of `READERS`, [in].
+        reach: the largest absolute value of each input, [in].
         strength: as of `scales`.
         head_dim: of the attention.
     """
-    largest: Callable[[torch.Tensor], torch.Tensor] = lambda weight: weight.abs().amax(0)  # noqa: E731
-    for first, names in READERS.items():
-        weights = [parameters[f"{name}.weight"] for name in names]
-        inputs = torch.stack([largest(weight) for weight in weights]).amax(0)
-        if first in NORMS:
-            found = scales(reach[first], inputs, strength)
-            norm = parameters[f"{NORMS[first]}.weight"]
-            norm.copy_((1 + norm) / found - 1)
-        elif first == "mlp.down_proj":
-            found = scales(reach[first], inputs, strength)
-            parameters["mlp.up_proj.weight"].div_(found[:, None])
+    weights = [parameters[f"{name}.weight"] for name in READERS[first]]
+    largest = torch.stack([weight.abs().amax(0) for weight in weights]).amax(0)
+    rows: torch.Tensor | None = None
+    if first in NORMS:
+        inputs = scales(reach, largest, strength)
+        norm = parameters[f"{NORMS[first]}.weight"]
+        norm.copy_((1 + norm) / inputs - 1)
+    else:
+        maker = parameters[f"{PRODUCTS[first]}.weight"]
+        if first == "mlp.down_proj":
+            inputs = rows = scales(reach, largest, strength)
         else:
-            values = parameters["self_attn.v_proj.weight"]
-            heads = len(values) // head_dim
-            shared = scales(_by_value(reach[first], heads, head_dim), _by_value(inputs, heads, head_dim), strength)
-            values.div_(shared[:, None])
-            found = shared.reshape(heads, 1, head_dim).expand(-1, len(inputs) // len(shared), -1).reshape(-1)
-        for weight in weights:
-            weight.mul_(found)
+            heads = len(maker) // head_dim
+            rows = scales(_by_value(reach, heads, head_dim), _by_value(largest, heads, head_dim), strength)
+            inputs = rows.reshape(heads, 1, head_dim).expand(-1, len(largest) // len(rows), -1).reshape(-1)
+        maker.div_(rows[:, None])
+    for weight in weights:
+        weight.mul_(inputs)
+    return Smoothing(inputs, rows)
 
 
 def _by_value(inputs: torch.Tensor, heads: int, head_dim: int) -> torch.Tensor:

@@ -17,7 +17,7 @@ from dagger_edge.export.checkpoint import Checkpoint
 from dagger_edge.export.layerwise import LayerwiseReference
 from dagger_edge.export.quantize.gptq import feed_back, inverse_factor
 from dagger_edge.export.quantize.layers import LayerQuantizer, common_length, round_activations
-from dagger_edge.export.quantize.smoothing import smooth_layer
+from dagger_edge.export.quantize.smoothing import READERS, smooth
 from dagger_edge.export.recipe import Calibration
 from dagger_edge.export.storage.blocks import Blocks
 from dagger_edge.export.storage.codes import Codes, Grid
@@ -47,12 +47,10 @@ def test_smoothing_changes_no_logit(checkpoint: Path, strength: float) -> None:
     head_dim = model.config.head_dim
     with torch.no_grad():
         for layer in model.model.layers:
-            reach = {
-                name: torch.rand(layer.get_submodule(name).in_features) * 20
-                for name in ("self_attn.q_proj", "self_attn.o_proj", "mlp.gate_proj", "mlp.down_proj")
-            }
             before = layer.mlp.down_proj.weight.clone()
-            smooth_layer(dict(layer.named_parameters()), reach, strength, head_dim)
+            for name in READERS:
+                reach = torch.rand(layer.get_submodule(name).in_features) * 20
+                smooth(name, dict(layer.named_parameters()), reach, strength, head_dim)
             assert not torch.allclose(before, layer.mlp.down_proj.weight)
     assert (layer_inputs(model, PROMPTS[0]) - expected).abs().max() < 2e-4 * expected.abs().max()
 
