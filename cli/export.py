@@ -8,7 +8,7 @@ import click
 
 from ..runtime.bundle import PROMPT_IDS
 from ..runtime.errors import UsageError
-from ..runtime.manifest import PRECISIONS, PrecisionName, PromptId
+from ..runtime.manifest import HEADS, PRECISIONS, HeadName, PrecisionName, PromptId
 from .progress import byte_bar
 
 INSTALL = (
@@ -42,6 +42,13 @@ INSTALL = (
     help="How the weights are stored.",
 )
 @click.option(
+    "--head",
+    type=click.Choice(HEADS),
+    default="all",
+    show_default=True,
+    help="Rows of the output head: all, those that graphs can hold, or fewer that still spell every graph.",
+)
+@click.option(
     "--context",
     type=click.IntRange(min=1),
     default=8192,
@@ -61,6 +68,7 @@ def command(
     prompt: PromptId,
     name: str | None,
     precision: PrecisionName,
+    head: HeadName,
     context: int,
     verify: bool,
 ) -> None:
@@ -79,6 +87,7 @@ def command(
         prompt=prompt,
         name=name,
         precision=precision,
+        head=head,
         context=context,
         verify=verify,
         progress=lambda line: click.echo(line, err=True),

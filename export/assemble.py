@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,14 +10,16 @@ import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
+from ..runtime.session import REMOVED_LOGIT
 from .config import TextConfig
 from .folded import FoldedWeights
-from .fuse.ends import LOGITS_TO_KEEP
+from .fuse.ends import LOGITS_TO_KEEP, look_up_by_row, spread_logits
 from .fuse.model import FusedModel
 from .fuse.traced import TracedGraph, unexpected
-from .names import EMBEDDING
+from .names import EMBEDDING, ROW_OF_ID
 from .recipe import Recipe
 from .storage.base import Storage
+from .storage.dense import Dense
 from .stream import Layout
 
 # The versions that optimum asks torch for; the operators of onnxruntime have one.
@@ -32,7 +35,8 @@ def assemble(
     Inputs: ``input_ids`` int64 [batch, step], ``attention_mask`` int64 [batch, past + step], and
     ``past_key_values.{i}.key/value`` [batch, kv_heads, past, head_dim] in the recipe's type of activations.
     ``num_logits_to_keep`` int64 [1] need not be fed: it is 1; 0 keeps all. Outputs: ``logits`` float32 [batch,
-    kept, vocab], ``present.{i}.key/value`` [batch, kv_heads, past + step, head_dim].
+    kept, vocab], ``present.{i}.key/value`` [batch, kv_heads, past + step, head_dim]. Where the head is cut, logits of
+    ids without a row are `REMOVED_LOGIT`.
 
     Returns:
         The graph, and the layout of the file beside it.
@@ -41,11 +45,16 @@ def assemble(
         BundleError: a weight is not read where it should be.
         UsageError: the recipe cannot store a weight of this model.
     """
-    graph, layout = fused.graph, Layout()
+    graph, layout, cut = fused.graph, Layout(), weights.cut
+    if cut is not None and config.tied:
+        recipe = replace(recipe, vocabulary=recipe.vocabulary.with_head(cut.rows))
+        look_up_by_row(graph)
     for node in graph.live_nodes():
         _store(graph, node, recipe, weights)
     if recipe.activations != np.float32:
         _widen_logits(graph)
+    if cut is not None:
+        spread_logits(graph, cut.vocabulary - cut.rows, REMOVED_LOGIT)
     nodes = graph.live_nodes()
     read = {name for node in nodes for name in node.input}
     initializers = [_typed(item, recipe) for name, item in graph.initializers.items() if name in read]
@@ -74,6 +83,8 @@ def replace_constant(model: onnx.ModelProto, name: str, array: NDArray[Any]) -> 
 def _storage(name: str, shape: tuple[int, ...], recipe: Recipe) -> Storage:
     if name == EMBEDDING:
         return recipe.vocabulary
+    if name == ROW_OF_ID:
+        return Dense(np.dtype(np.int32))
     return recipe.vectors if len(shape) == 1 or name.startswith("rotary.") else recipe.storage(name)
 
 

@@ -10,37 +10,52 @@ import onnx
 
 from ..runtime.manifest import EMBEDDING_PART, HEAD_PART, SHARED_PART, TABLES_PART, WeightPart
 from .config import TextConfig
-from .names import EMBEDDING, HEAD
+from .head import HeadCut
+from .names import EMBEDDING, HEAD, ROW_OF_ID
 
 _KINDS = (
     (re.compile(re.escape(EMBEDDING)), EMBEDDING_PART),
     (re.compile(re.escape(HEAD)), HEAD_PART),
     (re.compile(r"rotary\."), TABLES_PART),
+    (re.compile(re.escape(ROW_OF_ID)), "rows of ids"),
     (re.compile(r"model\.(layers\.\d+\.)?(\w+\.)?\w*norm\."), "norms"),
     (re.compile(r"model\.layers\.\d+\.self_attn\."), "attention"),
     (re.compile(r"model\.layers\.\d+\.mlp\."), "feed-forward"),
 )
 
 
-def weight_parts(graph: Path, config: TextConfig) -> dict[str, WeightPart]:
+def weight_parts(graph: Path, config: TextConfig, cut: HeadCut | None = None) -> dict[str, WeightPart]:
     """The parts of the weights file beside ``graph``, in the order of the file.
 
-    Bytes that two tensors share count once; what lies between tensors counts for none.
+    Bytes that two tensors share count once; what lies between tensors counts for none. Where a head that shares the
+    embedding is cut, the rows that it does not read are an embedding of their own.
 
     Args:
         graph: ``model.onnx``.
         config: of the checkpoint, for how many numbers there are.
+        cut: the rows that the head keeps; None is all.
     """
-    places: dict[str, set[tuple[str, str]]] = {}
+    # Lengths by kind and offset: a head that is cut is the beginning of a longer tensor.
+    places: dict[str, dict[str, set[int]]] = {}
     for tensor in onnx.load(graph, load_external_data=False).graph.initializer:
         where = {item.key: item.value for item in tensor.external_data}
         if where:
-            places.setdefault(_kind(tensor.name, config), set()).add((where["offset"], where["length"]))
+            own = places.setdefault(_kind(tensor.name, config), {})
+            own.setdefault(where["offset"], set()).add(int(where["length"]))
+    sizes = {kind: sum(map(max, lengths.values())) for kind, lengths in places.items()}
     numbers: dict[str, int] = {}
     for name, shape in config.tensor_shapes.items():
         kind = _kind(name, config)
         numbers[kind] = numbers.get(kind, 0) + prod(shape)
-    return {kind: WeightPart(sum(int(size) for _, size in own), numbers.get(kind)) for kind, own in places.items()}
+    if cut is not None:
+        head = SHARED_PART if config.tied else HEAD_PART
+        kept = cut.rows * config.hidden_size
+        if config.tied and numbers[head] > kept:
+            read = sum(map(min, places[head].values()))
+            sizes |= {SHARED_PART: read, EMBEDDING_PART: sizes[head] - read}
+            numbers[EMBEDDING_PART] = numbers[head] - kept
+        numbers[head] = kept
+    return {kind: WeightPart(size, numbers.get(kind)) for kind, size in sizes.items()}
 
 
 def _kind(name: str, config: TextConfig) -> str:

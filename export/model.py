@@ -17,6 +17,7 @@ from .folded import FoldedWeights
 from .fuse.ends import EMBEDDING_SCALE
 from .fuse.joined import join_products
 from .fuse.model import fuse
+from .head import HeadCut
 from .layerwise import LayerwiseReference
 from .package import BundleWriter
 from .quantize.smoothing import READERS
@@ -41,6 +42,7 @@ def write_model(
     writer: BundleWriter,
     progress: Callable[[str], None],
     bar: Bar,
+    cut: HeadCut | None = None,
 ) -> dict[str, str | int | float | bool]:
     """Writes graph and weights into the writer's folder, where ``tokenizer.json`` lies already.
 
@@ -52,6 +54,7 @@ def write_model(
         writer: of the bundle.
         progress: called with a line of text before each step.
         bar: called with the bytes of all weights before they are written.
+        cut: the rows that the head keeps; None is all.
 
     Returns:
         What was done to the weights beyond the recipe, for the manifest.
@@ -66,6 +69,8 @@ def write_model(
         "head": "shared" if config.tied else "untied",
         "embedding_scale": scale,
     }
+    if cut is not None:
+        done |= {"head_cut": cut.name, "head_rows": cut.rows}
     parameters = sum(prod(size) for size in config.tensor_shapes.values())
     progress(f"tracing {parameters / 1e6:,.1f} million parameters")
     fused = fuse(trace_skeleton(config, writer.folder), config, scale)
@@ -78,14 +83,14 @@ def write_model(
         factors = rescaling.factors()
         done |= rescaling.describe()
     joined = join_products(fused.graph, config) if recipe.joined else {}
-    folded = FoldedWeights(weights, fused.rotary, shape.context_length, factors, joined)
+    folded = FoldedWeights(weights, fused.rotary, shape.context_length, factors, joined, cut)
     if recipe.calibration is not None:
         progress("reading calibration prompts")
         prompts = calibration_prompts(
             writer.folder / TOKENIZER_FILE, template, shape.context_length, recipe.calibration.prompts
         )
         calibrated = CalibratedWeights(
-            weights, fused.rotary, shape.context_length, joined, prompts, _grids(recipe), recipe.calibration
+            weights, fused.rotary, shape.context_length, joined, prompts, _grids(recipe), recipe.calibration, cut
         )
         folded = calibrated
         done |= _calibration_words(recipe.calibration, len(prompts), calibrated.tokens)

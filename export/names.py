@@ -6,6 +6,8 @@ import re
 
 EMBEDDING = "model.embed_tokens.weight"
 HEAD = "lm_head.weight"
+# Not a weight: the row of every id, where a head that is cut has them in another order than the vocabulary.
+ROW_OF_ID = "vocabulary.row_of_id"
 
 _TEXT_PREFIX = re.compile(r"\A(model\.)?language_model\.(model\.)?")
 _VISION_PREFIX = re.compile(r"\A(model\.)?(vision_tower|multi_modal_projector)\.")

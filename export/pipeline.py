@@ -27,13 +27,14 @@ from ..runtime.bundle import (
 )
 from ..runtime.errors import UsageError
 from ..runtime.files import Bar
-from ..runtime.manifest import FORMAT_VERSION, Architecture, Manifest, Precision, PrecisionName, PromptId
+from ..runtime.manifest import FORMAT_VERSION, Architecture, HeadName, Manifest, Precision, PrecisionName, PromptId
 from ..runtime.prompt import Prompt
 from ..runtime.session import Session
 from .calibration import QUESTIONS
 from .card import write_card
 from .checkpoint import Checkpoint
 from .companions import write_companions
+from .head import HeadCut
 from .inventory import weight_parts
 from .layerwise import LayerwiseReference
 from .model import write_model
@@ -66,6 +67,7 @@ def export_checkpoint(
     name: str | None = None,
     precision: PrecisionName = "fp32",
     variant: Recipe | None = None,
+    head: HeadName = "all",
     context: int = DEFAULT_CONTEXT,
     verify: bool = True,
     progress: Callable[[str], None] = lambda _line: None,
@@ -84,6 +86,7 @@ def export_checkpoint(
         name: the bundle's name in its manifest; by default the source's.
         precision: how the weights are stored.
         variant: another recipe for the same, to be compared.
+        head: which rows the output head keeps: ``all``, or those that graphs need (`HeadCut`).
         context: positions that the bundle has at most; no more than the checkpoint's.
         verify: measure the graph against torch, and fail where it differs; left out where memory is too small, which
             the manifest says.
@@ -113,15 +116,17 @@ def export_checkpoint(
             shape = weights.config.architecture
             shape = msgspec.structs.replace(shape, context_length=min(context, shape.context_length))
             write_companions(opened, shape, writer.folder)
-            done = write_model(weights, chosen, shape, template, writer, progress, bar)
-            parts = weight_parts(writer.folder / MODEL_FILE, weights.config)
+            cut = HeadCut.choose(head, writer.folder / TOKENIZER_FILE, shape.vocab_size, opened.special_ids.stop)
+            done = write_model(weights, chosen, shape, template, writer, progress, bar, cut)
+            parts = weight_parts(writer.folder / MODEL_FILE, weights.config, cut)
             parity = None
             if verify and not _fits_in_memory(writer.folder / WEIGHTS_FILE):
                 progress("not compared with torch: the bundle needs more memory than this machine has")
                 done["verification"] = "not enough memory"
             elif verify:
                 progress("comparing with torch")
-                parity = measure_parity(LayerwiseReference(weights), writer.folder, shape, template, precision)
+                rows = None if cut is None else cut.rows
+                parity = measure_parity(LayerwiseReference(weights), writer.folder, shape, template, precision, rows)
                 _write_known_answer(writer.folder, template, shape, precision)
         manifest = Manifest(
             format_version=FORMAT_VERSION,
@@ -134,7 +139,7 @@ def export_checkpoint(
             special_ids=opened.special_ids,
             tools={"dagger-edge": __version__, **{tool: version(tool) for tool in _TOOLS}},
             parity=parity,
-            export_command=_command(checkpoint, bundle, adapter, prompt, name, precision, context, verify),
+            export_command=_command(checkpoint, bundle, adapter, prompt, name, precision, head, context, verify),
             created=created,
             weights=parts,
         )
@@ -165,6 +170,7 @@ def _command(
     prompt: PromptId,
     name: str | None,
     precision: PrecisionName,
+    head: HeadName,
     context: int,
     verify: bool,
 ) -> str:
@@ -173,6 +179,8 @@ def _command(
     arguments = ["dagger-edge", "export", *folders, "--prompt", prompt, "--precision", precision]
     if adapter is not None:
         arguments += ["--adapter", adapter.absolute().name]
+    if head != "all":
+        arguments += ["--head", head]
     if context != DEFAULT_CONTEXT:
         arguments += ["--context", str(context)]
     if name is not None:

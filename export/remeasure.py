@@ -7,7 +7,7 @@ from typing import cast
 
 from ..runtime.bundle import Bundle
 from ..runtime.errors import UsageError
-from ..runtime.manifest import Parity, PrecisionName, Source
+from ..runtime.manifest import Manifest, Parity, PrecisionName, Source
 from .checkpoint import Checkpoint
 from .layerwise import LayerwiseReference
 from .verify import measure_parity
@@ -31,7 +31,14 @@ def remeasure_parity(bundle: Bundle, checkpoint: Path, adapter: Path | None = No
     precision = cast("PrecisionName", manifest.precision.name)
     with opened.weights() as weights:
         reference = LayerwiseReference(weights)
-        return measure_parity(reference, bundle.path, manifest.architecture, bundle.prompt_template, precision)
+        return measure_parity(
+            reference, bundle.path, manifest.architecture, bundle.prompt_template, precision, _head_rows(manifest)
+        )
+
+
+def _head_rows(manifest: Manifest) -> int | None:
+    rows = manifest.precision.recipe.get("head_rows")
+    return None if rows is None else int(rows)
 
 
 def _check_source(found: Source, wanted: Source) -> None:

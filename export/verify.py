@@ -22,7 +22,7 @@ from ..runtime.bundle import MODEL_FILE, TOKENIZER_FILE
 from ..runtime.errors import BundleError
 from ..runtime.manifest import Architecture, Parity, PrecisionName
 from ..runtime.prompt import PLACEHOLDER
-from ..runtime.session import Cache, Session
+from ..runtime.session import REMOVED_LOGIT, Cache, Session
 from .calibration import QUESTIONS
 
 # Measured on Gemma 3 270M in fp32: 4e-4 and 2e-10. A wrong graph is off by whole units.
@@ -63,6 +63,24 @@ class WholeReference:
 
 
 @dataclass(frozen=True, slots=True)
+class CutReference:
+    """A reference whose head lacks the rows that are True in ``removed`` [vocab]."""
+
+    reference: Reference
+    removed: NDArray[np.bool_]
+
+    def hidden(self, sequences: Sequence[Sequence[int]]) -> list[torch.Tensor]:
+        """As of `Reference`."""
+        return self.reference.hidden(sequences)
+
+    def logits(self, hidden: torch.Tensor) -> NDArray[np.float32]:
+        """As of `Reference`; those of removed rows are as in a graph."""
+        logits = self.reference.logits(hidden)
+        logits[:, self.removed] = REMOVED_LOGIT
+        return logits
+
+
+@dataclass(frozen=True, slots=True)
 class Distance:
     """How far logits are from the reference's, over all positions: absolute differences, mean Kullback-Leibler
     divergence in nats, share of positions with the same likeliest token. NaN where any logit is not finite."""
@@ -80,7 +98,12 @@ def read(session: Session, ids: Sequence[int], cache: Cache) -> tuple[NDArray[np
 
 
 def measure_parity(
-    reference: Reference, folder: Path, shape: Architecture, template: str, precision: PrecisionName = "fp32"
+    reference: Reference,
+    folder: Path,
+    shape: Architecture,
+    template: str,
+    precision: PrecisionName = "fp32",
+    head_rows: int | None = None,
 ) -> Parity:
     """Compares the graph in ``folder`` with ``reference`` on Bengali prompts made of ``template``.
 
@@ -90,14 +113,17 @@ def measure_parity(
         shape: the architecture in the manifest.
         template: the prompt template, with ``{question}``.
         precision: of the graph; it says how far the graph may be from the reference.
+        head_rows: how many rows its head keeps, which alone are compared; None is all.
 
     Raises:
-        BundleError: logits are not finite, or too far from the reference; or, in fp32, a greedily decoded token
-            differs.
+        BundleError: logits are not finite, or too far from the reference; its head has another number of rows; or,
+            in fp32, a greedily decoded token differs.
     """
     exported = Session(folder / MODEL_FILE)
     tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
     longest = _long_prompt(tokenizer, template, shape)
+    if head_rows is not None:
+        reference = CutReference(reference, _removed(exported, longest[0], shape.vocab_size - head_rows))
     distance = logit_distance(reference, exported, longest, shape.sliding_window)
     if not np.isfinite(distance.worst):
         raise _wrong("it gives logits that are not finite" + ("; export in fp32" if precision == "fp16" else ""))
@@ -168,16 +194,25 @@ def _decode(exported: Session, prompt: list[int], count: int) -> list[int]:
 def _row_distances(expected: NDArray[np.float32], found: NDArray[np.float32]) -> NDArray[np.float64]:
     """Of every row: largest and mean difference, divergence, and 1 where the likeliest token is the same."""
     difference = np.abs(expected - found)
+    mean = difference.mean(-1, dtype=np.float64, where=expected != REMOVED_LOGIT)
     chances, others = (_log_softmax(logits) for logits in (expected, found))
     divergence = (np.exp(chances) * (chances - others)).sum(-1)
     same = expected.argmax(-1) == found.argmax(-1)
-    return np.stack([difference.max(-1), difference.mean(-1, dtype=np.float64), divergence, same])
+    return np.stack([difference.max(-1), mean, divergence, same])
 
 
 def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     shifted = (logits - logits.max(-1, keepdims=True)).astype(np.float64)
     normed: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
     return normed
+
+
+def _removed(exported: Session, token: int, expected: int) -> NDArray[np.bool_]:
+    """Which ids have no row in the head, by the logits after one ``token``."""
+    removed: NDArray[np.bool_] = read(exported, [token], exported.empty_cache())[0][0] == REMOVED_LOGIT
+    if removed.sum() != expected:
+        raise _wrong(f"its head lacks {removed.sum()} rows, not {expected}")
+    return removed
 
 
 def _wrong(what: str) -> BundleError:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from .errors import BundleError
 from .known_answer import KnownAnswer
 from .manifest import PrecisionName
-from .session import Session
+from .session import REMOVED_LOGIT, Session
 
 _NEW_TOKENS, _TOP = 16, 8
 # By how many standard deviations of the logits (of one position) two right machines may differ. Measured on Gemma 3
@@ -55,7 +55,7 @@ def measure_known_answer(
         tuple(answer),
         tuple(tuple(ids.tolist()) for ids in top),
         tuple(tuple(row[ids].tolist()) for row, ids in zip(rows, top, strict=True)),
-        tolerance=_TOLERANCE[precision] * float(np.mean([row.std() for row in rows])),
+        tolerance=_TOLERANCE[precision] * float(np.mean([row[row != REMOVED_LOGIT].std() for row in rows])),
     )
 
 

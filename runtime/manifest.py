@@ -21,7 +21,9 @@ Count = Annotated[int, Meta(ge=1, le=1 << 24)]
 TokenId = Annotated[int, Meta(ge=0, lt=1 << 24)]
 PromptId = Literal["card", "paper", "question"]
 PrecisionName = Literal["fp32", "fp16", "int8", "int4"]
+HeadName = Literal["all", "grammar", "short"]
 PRECISIONS: tuple[PrecisionName, ...] = get_args(PrecisionName)
+HEADS: tuple[HeadName, ...] = get_args(HeadName)
 
 
 class FileEntry(Struct, frozen=True, forbid_unknown_fields=True):

@@ -25,6 +25,8 @@ _MASK = "attention_mask"
 _PAST = "past_key_values"
 _PRESENT = "present"
 _LOGITS_TO_KEEP = "num_logits_to_keep"
+# The logit of every token that a pruned head has no row for. Finite: callers take infinity for a broken model.
+REMOVED_LOGIT = -1e9
 # Older ones run our graphs with windows that are off by one (onnxruntime#25927), and say nothing.
 _OLDEST = (1, 24)
 _CACHE_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}

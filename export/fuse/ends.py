@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from onnx import numpy_helper
 
-from ..names import EMBEDDING, HEAD
+from ..names import EMBEDDING, HEAD, ROW_OF_ID
 from .pattern import find, match, node
 from .traced import TracedGraph, unexpected
 
@@ -59,3 +60,36 @@ def keep_last_logits(graph: TracedGraph, *, tied: bool) -> None:
     matmul = graph.producer("logits")
     if matmul is not None:
         matmul.input[0] = "/lm_head/kept"
+
+
+def look_up_by_row(graph: TracedGraph) -> None:
+    """Lets the embedding be looked up where its rows are stored in the order of `ROW_OF_ID`, int32 [vocab]."""
+    gather = next(node for node in graph.live_nodes() if node.op_type == "Gather" and node.input[0] == EMBEDDING)
+    scope = "/model/embed_tokens"
+    graph.add("Gather", [ROW_OF_ID, gather.input[1]], [f"{scope}/row"], f"{scope}/Row")
+    graph.add("Gather", [EMBEDDING, f"{scope}/row"], list(gather.output), gather.name)
+
+
+def spread_logits(graph: TracedGraph, removed: int, low: float) -> None:
+    """Puts the logits of a head that is cut into the order of the vocabulary; the last change to the head.
+
+    Args:
+        graph: whose ``logits`` are float32 [batch, kept, rows], in the order of `ROW_OF_ID`.
+        removed: how many ids have no row.
+        low: what these read as.
+    """
+    head = graph.producer("logits")
+    if head is None:
+        raise unexpected("logits", "nothing makes them")
+    scope = "/lm_head"
+    head.output[0] = f"{scope}/rows"
+    graph.put(head)
+    ends = graph.constant(f"{scope}/removed", np.array([0, 0, 0, 0, 0, removed], np.int64))
+    # A node, since constants take the type of the hidden states.
+    value = numpy_helper.from_array(np.array(low, np.float32))
+    graph.add("Constant", [], [f"{scope}/low"], f"{scope}/Constant", value=value)
+    graph.add("Pad", [f"{scope}/rows", ends, f"{scope}/low"], [f"{scope}/padded"], f"{scope}/Pad")
+    # Gather along the last axis copies number by number, and takes four times as long.
+    graph.add("Shape", [f"{scope}/padded"], [f"{scope}/shape"], f"{scope}/Shape")
+    graph.add("Expand", [ROW_OF_ID, f"{scope}/shape"], [f"{scope}/places"], f"{scope}/Expand")
+    graph.add("GatherElements", [f"{scope}/padded", f"{scope}/places"], ["logits"], f"{scope}/Spread", axis=2)

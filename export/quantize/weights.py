@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..folded import FoldedWeights
 from ..fuse.norm import folded_norm
+from ..head import HeadCut
 from ..names import EMBEDDING, HEAD
 from ..recipe import Calibration
 from ..rope import Rotary
@@ -33,6 +34,7 @@ class CalibratedWeights(FoldedWeights):
         prompts: token ids to calibrate on.
         grids: of the products, by their names in a layer.
         calibration: of the recipe.
+        cut: the rows that the head keeps; None is all.
     """
 
     def __init__(
@@ -44,8 +46,9 @@ class CalibratedWeights(FoldedWeights):
         prompts: Sequence[Sequence[int]],
         grids: Mapping[str, Grid],
         calibration: Calibration,
+        cut: HeadCut | None = None,
     ) -> None:
-        super().__init__(weights, rotary, context, joined=joined)
+        super().__init__(weights, rotary, context, joined=joined, cut=cut)
         self._quantizer = LayerQuantizer(weights, prompts, grids, calibration)
         self._layers, self._layer = self._quantizer.layers(), Layer()
         self._head_smoothing = calibration.head_smoothing

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 import onnx
@@ -13,12 +13,15 @@ from numpy.typing import NDArray
 
 from ..fuse.traced import TracedGraph
 
+# Of the names of tensors that are the first rows of a table.
+HEAD_SUFFIX = ".head"
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
     """A tensor of the stored graph: the ``suffix`` of its name after the weight's, its type and its shape.
 
-    ``same_as`` is the suffix of another part whose very bytes it reads.
+    ``same_as`` is the suffix of another part whose bytes it reads, all of them or the first.
     """
 
     suffix: str
@@ -60,6 +63,9 @@ class MatrixStorage(Storage, Protocol):
 
 class VocabularyStorage(Storage, Protocol):
     """Stores the embedding [vocab, hidden], looks rows up in it, and multiplies by it where it is the head too."""
+
+    def with_head(self, rows: int) -> Self:
+        """The same, but the head reads the first ``rows`` rows only."""
 
     def look_up(self, graph: TracedGraph, gather: onnx.NodeProto, weight: str) -> None:
         """Replaces the ``Gather`` of the embedding."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 import onnx
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ...runtime.errors import UsageError
 from ..fuse.traced import TracedGraph
-from .base import Part
+from .base import HEAD_SUFFIX, Part
 from .codes import Codes, Grid
 
 # Activations become 8-bit integers inside the kernel: the fast road of onnxruntime on every processor.
@@ -116,18 +116,19 @@ class Blocks:
 @dataclass(frozen=True, slots=True)
 class SharedBlocks:
     """The embedding in 8 bits, stored once: ``GatherBlockQuantized`` and the head's ``MatMulNBits`` read the same
-    bytes as two tensors. Zero is 128 in both."""
+    bytes as two tensors. Zero is 128 in both. ``head_rows`` is how many rows the head reads; None is all."""
 
     scales: np.dtype[Any]
     size: int = 32
     by_rows: bool = True
+    head_rows: int | None = None
 
     @property
     def _blocks(self) -> Blocks:
         return Blocks(8, self.size, zero_points=False, scales=self.scales)
 
     def parts(self, shape: tuple[int, ...]) -> tuple[Part, ...]:
-        """The table, its scales, and the same bytes in the head's shape.
+        """The table, its scales, and the same bytes in the head's shape; scales are two tensors where the head is cut.
 
         Raises:
             UsageError: the width is no multiple of the block's size.
@@ -136,11 +137,19 @@ class SharedBlocks:
             raise UsageError(f"an embedding of width {shape[1]} has no blocks of {self.size}; export in fp32 or fp16")
         packed, scales = self._blocks.parts(shape)
         table = Part(".table", _UINT8, (shape[0], shape[1]))
-        return (table, scales, Part(".packed", packed.dtype, packed.shape, same_as=".table"))
+        if self.head_rows is None:
+            return (table, scales, Part(".packed", packed.dtype, packed.shape, same_as=".table"))
+        packed, few = self._blocks.parts((self.head_rows, shape[1]))
+        head = Part(f"{HEAD_SUFFIX}.packed", packed.dtype, packed.shape, same_as=".table")
+        return (table, scales, head, Part(f"{HEAD_SUFFIX}.scales", few.dtype, few.shape, same_as=".scales"))
 
     def encode(self, rows: NDArray[np.float32]) -> tuple[NDArray[Any], ...]:
         """``rows`` in blocks."""
         return self._blocks.encode(rows)
+
+    def with_head(self, rows: int) -> Self:
+        """As of `VocabularyStorage`."""
+        return replace(self, head_rows=rows)
 
     def look_up(self, graph: TracedGraph, gather: onnx.NodeProto, weight: str) -> None:
         """A ``GatherBlockQuantized``."""
@@ -157,4 +166,6 @@ class SharedBlocks:
 
     def multiply(self, graph: TracedGraph, product: onnx.NodeProto, weight: str, shape: tuple[int, int]) -> None:
         """A ``MatMulNBits``."""
+        if self.head_rows is not None:
+            weight, shape = weight + HEAD_SUFFIX, (self.head_rows, shape[1])
         self._blocks.multiply(graph, product, weight, shape)

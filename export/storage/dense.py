@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 import onnx
@@ -11,19 +11,26 @@ from numpy.typing import NDArray
 
 from ...runtime.errors import BundleError
 from ..fuse.traced import TracedGraph
-from .base import Part
+from .base import HEAD_SUFFIX, Part
 
 
 @dataclass(frozen=True, slots=True)
 class Dense:
-    """Numbers in the order of the checkpoint: vectors, tables, and the embedding."""
+    """Numbers in the order of the checkpoint: vectors, tables, and the embedding.
+
+    ``head_rows`` is how many rows of an embedding the head reads; None is all.
+    """
 
     dtype: np.dtype[Any]
     by_rows: bool = True
+    head_rows: int | None = None
 
-    def parts(self, shape: tuple[int, ...]) -> tuple[Part]:
-        """One tensor of the same name and shape."""
-        return (Part("", self.dtype, shape),)
+    def parts(self, shape: tuple[int, ...]) -> tuple[Part, ...]:
+        """One tensor of the same name and shape, and its first rows for a head that is cut."""
+        whole = Part("", self.dtype, shape)
+        if self.head_rows is None:
+            return (whole,)
+        return (whole, Part(HEAD_SUFFIX, self.dtype, (self.head_rows, *shape[1:]), same_as=""))
 
     def encode(self, rows: NDArray[np.float32]) -> tuple[NDArray[Any]]:
         """``rows``, rounded to the type.
@@ -33,15 +40,23 @@ class Dense:
         """
         return (_rounded(rows, self.dtype),)
 
+    def with_head(self, rows: int) -> Self:
+        """As of `VocabularyStorage`."""
+        return replace(self, head_rows=rows)
+
     def look_up(self, graph: TracedGraph, gather: onnx.NodeProto, weight: str) -> None:
         """Leaves the ``Gather`` as it is."""
 
     def multiply(self, graph: TracedGraph, product: onnx.NodeProto, weight: str, shape: tuple[int, int]) -> None:
-        """Leaves the ``MatMul`` with a ``Transpose`` of the embedding.
+        """Leaves the ``MatMul`` with a ``Transpose`` of the embedding, or makes one of its first rows.
 
         onnxruntime folds the transposition when it loads the graph. A ``Gemm`` or ``FusedMatMul`` over the matrix
         as it is was no faster, and kept two copies too.
         """
+        if self.head_rows is not None:
+            turned = f"{product.name}/transposed"
+            graph.add("Transpose", [weight + HEAD_SUFFIX], [turned], f"{product.name}/Transpose", perm=[1, 0])
+            graph.add("MatMul", [product.input[0], turned], list(product.output), product.name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from tiny_gemma import WINDOW, write_checkpoint, write_multimodal
 from dagger_edge.export.pipeline import export_checkpoint
 from dagger_edge.runtime.bundle import Bundle
 from dagger_edge.runtime.decode import decode_greedy
-from dagger_edge.runtime.manifest import PRECISIONS, PrecisionName
+from dagger_edge.runtime.manifest import PRECISIONS, HeadName, PrecisionName
 from dagger_edge.runtime.session import Session
 
 pytestmark = pytest.mark.export
@@ -47,13 +47,17 @@ def decoded(bundle: Bundle, prompt: list[int]) -> list[int]:
     return list(decode_greedy(Session(bundle.model_path), prompt, stop_ids=(), max_new_tokens=NEW_TOKENS, context=512))
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize(
+    ("precision", "head"), [*((precision, "all") for precision in PRECISIONS), ("fp32", "grammar"), ("int8", "grammar")]
+)
 def test_onnxruntime_genai_opens_the_folder_and_decodes_the_same(
-    wordy: Path, tmp_path: Path, precision: PrecisionName
+    wordy: Path, tmp_path: Path, precision: PrecisionName, head: HeadName
 ) -> None:
     """It asks for fixed names, takes the first dimension of the logits for their number, and once attended to a
-    window of its own."""
-    made = export_checkpoint(wordy, tmp_path / "bundle", prompt="question", precision=precision, verify=False)
+    window of its own. A head that is cut must look to it like one that is not."""
+    made = export_checkpoint(
+        wordy, tmp_path / "bundle", prompt="question", precision=precision, head=head, verify=False
+    )
     stop = set(made.manifest.special_ids.stop)
     rng = np.random.default_rng(3)
     # Below the window, at it and beyond: it throws below where it is told of a window.

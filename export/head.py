@@ -1,0 +1,130 @@
+"""A pruned output head: which tokens can be part of the text of a graph, and so keep their rows.
+
+Most of Gemma's vocabulary is of other scripts. A grammar for graphs never asks for those tokens, so their rows need
+not be read at every step. ``grammar`` keeps every token that is made of `CHARSET` alone: under such a grammar it
+loses nothing. ``short`` keeps fewer pieces of Latin words. It still spells every such text, but not always in the
+tokens that the model would have chosen.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from ..runtime.errors import UsageError
+from ..runtime.graph import OPS, Graph, Node
+from ..runtime.graph.charset import ASCII, CHARSET
+from ..runtime.graph.node import FINAL_ID
+from ..runtime.manifest import HeadName
+
+_SPACE = "▁"
+_BYTE = re.compile(r"<0x([0-9A-F]{2})>")
+# Entries that no text of the training had. Text that holds their name can be spelled without them.
+_RESERVED = re.compile(r"<unused\d+>|<mask>|\[multimodal\]")
+_LETTER = re.compile("[A-Za-z]")
+# Latin pieces that ``short`` keeps: of so many letters, or among the first entries. BPE numbers its pieces in the
+# order in which it made them, common ones first.
+_SHORT_LETTERS, _COMMON_IDS = 2, 24_576
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HeadCut:
+    """The rows that a head keeps.
+
+    Attributes:
+        name: which cut, for the manifest.
+        kept: the ids that have a row, int64 [rows], ascending.
+        vocabulary: how many ids there are.
+    """
+
+    name: str
+    kept: NDArray[np.int64]
+    vocabulary: int
+
+    @classmethod
+    def choose(cls, name: HeadName, tokenizer: Path, vocabulary: int, stop: Collection[int]) -> Self | None:
+        """The cut ``name`` for a tokenizer; None where all rows stay.
+
+        Args:
+            name: ``all``, ``grammar`` or ``short``.
+            tokenizer: path of ``tokenizer.json``.
+            vocabulary: rows of the model's embedding; it may have more than the tokenizer has entries.
+            stop: ids that end an answer.
+
+        Raises:
+            UsageError: a character of `CHARSET` could no longer be written: this is no tokenizer like Gemma's.
+        """
+        if name == "all":
+            return None
+        opened = Tokenizer.from_file(str(tokenizer))
+        texts = {index: text for index, text in _texts(opened).items() if index < vocabulary}
+        kept = {index for index, text in texts.items() if _writes_graphs(text)}
+        if name == "short":
+            kept = {index for index in kept if _is_short(index, texts[index])} | kept & _style_ids(opened)
+        _check_spelling({texts[index] for index in kept})
+        return cls(name, np.array(sorted(kept | set(stop)), np.int64), vocabulary)
+
+    @property
+    def rows(self) -> int:
+        """How many rows the head keeps."""
+        return len(self.kept)
+
+    @property
+    def stored_ids(self) -> NDArray[np.int64]:
+        """All ids in the order in which a shared table is stored: those that the head reads first, int64 [vocab]."""
+        removed = np.ones(self.vocabulary, np.bool_)
+        removed[self.kept] = False
+        return np.concatenate([self.kept, np.flatnonzero(removed)])
+
+    @property
+    def row_of_id(self) -> NDArray[np.int64]:
+        """The row of every id in that order, int64 [vocab]."""
+        row = np.empty(self.vocabulary, np.int64)
+        row[self.stored_ids] = np.arange(self.vocabulary)
+        return row
+
+
+def _texts(tokenizer: Tokenizer) -> Mapping[int, str]:
+    """What every token stands for in a text, by its id; control tokens and reserved entries are left out."""
+    special = {index for index, token in tokenizer.get_added_tokens_decoder().items() if token.special}
+    return {
+        index: text.replace(_SPACE, " ")
+        for text, index in tokenizer.get_vocab(with_added_tokens=True).items()
+        if index not in special and not _RESERVED.fullmatch(text)
+    }
+
+
+def _writes_graphs(text: str) -> bool:
+    """Whether a token can be part of a graph: of its characters alone, or a byte of one."""
+    byte = _BYTE.fullmatch(text)
+    return int(byte[1], 16) in _BYTES if byte else CHARSET.issuperset(text)
+
+
+def _is_short(index: int, text: str) -> bool:
+    """Whether ``short`` keeps a token that ``grammar`` keeps."""
+    latin = ASCII.issuperset(text) and not _BYTE.fullmatch(text)
+    return not latin or index < _COMMON_IDS or len(_LETTER.findall(text)) <= _SHORT_LETTERS
+
+
+def _style_ids(tokenizer: Tokenizer) -> set[int]:
+    """The tokens of a graph's fence, fields, operations and ids as models are trained to write them."""
+    inputs = [Node(f"n{number}", "const", val=number, distractor=number == 1) for number in range(1, 4)]
+    operations = [Node(f"n{number}", name, args=("n1", "n2", "n3")) for number, name in enumerate(OPS, 4)]
+    graph = Graph((*inputs, *operations, Node(FINAL_ID, "identity", args=("n1",), label="চূড়ান্ত উত্তর")))
+    return set(tokenizer.encode(graph.to_json(fenced=True), add_special_tokens=False).ids)
+
+
+def _check_spelling(texts: Collection[str]) -> None:
+    for character in sorted(CHARSET):
+        if character not in texts and not {f"<0x{byte:02X}>" for byte in character.encode()} <= set(texts):
+            raise UsageError(f"the tokenizer has neither a token nor bytes for {character!r}: export with --head all")
+
+
+_BYTES = frozenset(byte for character in CHARSET for byte in character.encode())
