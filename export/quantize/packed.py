@@ -41,13 +41,12 @@ class Packed:
         )[0]
 
     def attend(self, query: torch.Tensor, scale: float, window: int | None) -> torch.Tensor:
-        """Attention [1, tokens, heads, head_dim] of ``query`` [1, heads, tokens, head_dim] over ``keys`` and ``values``,
-        each sequence for itself."""
+        """Attention [1, tokens, heads, head_dim] of ``query`` [1, heads, tokens, head_dim], sequence by sequence."""
         parts = []
         pieces = (item.split(self._lengths, 2) for item in (query, self.keys, self.values))
-        for queries, keys, values in zip(*pieces, strict=True):
-            if self._prefix is not None:
-                keys, values = torch.cat([self._prefix.keys, keys], 2), torch.cat([self._prefix.values, values], 2)
+        for queries, *own in zip(*pieces, strict=True):
+            before = [] if self._prefix is None else [self._prefix.keys, self._prefix.values]
+            keys, values = (torch.cat(items, 2) for items in zip(before, own, strict=True)) if before else own
             seen = self._seen(queries.shape[2], window)
             parts.append(scaled_dot_product_attention(queries, keys, values, seen, scale=scale, enable_gqa=True))
         return torch.cat(parts, 2).transpose(1, 2)
