@@ -7,7 +7,7 @@ fp32, the activations of the prompts, and the Hessian of one input.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -26,6 +26,8 @@ from .smoothing import READERS, smooth_layer
 # The numbers of one layer by the names of its tensors in the checkpoint: on a grid, or as they are.
 Layer = dict[str, Codes | NDArray[np.float32]]
 
+OnPrefix = Callable[[torch.Tensor, torch.Tensor], None]
+
 _MASKED = -1e30
 _UNUSED_VOCABULARY = 1
 # The largest absolute activation becomes this.
@@ -43,14 +45,24 @@ class LayerQuantizer:
         prompts: token ids; two or more.
         grids: the grid of each product, by its name in a layer (``self_attn.q_proj``).
         calibration: of the recipe.
+        prefix: how many tokens the common beginning is; by default as many as there are.
+        on_prefix: told keys after rotation and values of the common beginning in every layer, in order: float32
+            [1, kv_heads, prefix, head_dim], after smoothing. Only where ``prefix`` is given.
     """
 
     def __init__(
-        self, weights: Weights, prompts: Sequence[Sequence[int]], grids: Mapping[str, Grid], calibration: Calibration
+        self,
+        weights: Weights,
+        prompts: Sequence[Sequence[int]],
+        grids: Mapping[str, Grid],
+        calibration: Calibration,
+        prefix: int | None = None,
+        on_prefix: OnPrefix = lambda _keys, _values: None,
     ) -> None:
         self._weights, self._grids, self._calibration = weights, grids, calibration
         self._model = weightless_model(weights.config, _UNUSED_VOCABULARY).model
-        shared = common_length(prompts)
+        shared = common_length(prompts) if prefix is None else prefix
+        self._on_prefix = None if prefix is None else on_prefix
         rest = [prompt[shared:] for prompt in prompts]
         longest = max(map(len, rest))
         # Shorter ones are padded on the right, where no token before sees it.
@@ -84,6 +96,8 @@ class LayerQuantizer:
                     reach, head_dim = self._reach(layer), self._weights.config.head_dim
                     smooth_layer(parameters, reach, self._calibration.smoothing, head_dim)
                 self._prefix.run(layer, self._cache, fill=True)
+                if self._on_prefix is not None:
+                    self._on_prefix(*self._cache.held())
                 found: Layer = self._quantise(layer)
             norms = {name: item.numpy() for name, item in parameters.items() if item.ndim == 1}
             yield {prefix + name: item for name, item in {**norms, **found}.items()}
@@ -154,6 +168,11 @@ class _PrefixCache:
         """Whether the next keys and values are the beginning's."""
         self._fill = fill
         return self
+
+    def held(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Keys and values of the beginning in this layer, [1, heads, length, head_dim]."""
+        assert self._held is not None
+        return self._held
 
     def update(
         self, keys: torch.Tensor, values: torch.Tensor, _layer: int, _arguments: Any = None

@@ -15,7 +15,7 @@ from ..recipe import Calibration
 from ..rope import Rotary
 from ..storage.codes import Codes, Grid
 from ..weights import Weights
-from .layers import Layer, LayerQuantizer
+from .layers import Layer, LayerQuantizer, OnPrefix
 from .smoothing import scales
 
 _FINAL_NORM = "model.norm.weight"
@@ -33,6 +33,7 @@ class CalibratedWeights(FoldedWeights):
         prompts: token ids to calibrate on.
         grids: of the products, by their names in a layer.
         calibration: of the recipe.
+        prefix, on_prefix: as of `LayerQuantizer`.
     """
 
     def __init__(
@@ -44,9 +45,11 @@ class CalibratedWeights(FoldedWeights):
         prompts: Sequence[Sequence[int]],
         grids: Mapping[str, Grid],
         calibration: Calibration,
+        prefix: int | None = None,
+        on_prefix: OnPrefix = lambda _keys, _values: None,
     ) -> None:
         super().__init__(weights, rotary, context, joined=joined)
-        self._quantizer = LayerQuantizer(weights, prompts, grids, calibration)
+        self._quantizer = LayerQuantizer(weights, prompts, grids, calibration, prefix, on_prefix)
         self._layers, self._layer = self._quantizer.layers(), Layer()
         self._head_smoothing = calibration.head_smoothing
         self._head_scales: NDArray[np.float32] | None = None
