@@ -21,15 +21,17 @@ from ..runtime.decode import Start
 from ..runtime.errors import BundleError
 from ..runtime.manifest import Architecture, Parity, PrecisionName, Prefix
 from ..runtime.prompt import Prompt
-from ..runtime.session import Session
+from ..runtime.session import Cache, Session
 from ..runtime.snapshot import Snapshot, map_state, state_shape, state_type
 from .calibration import QUESTIONS
 from .layerwise import LayerwiseReference
 from .verify import Reference, _row_distances, read
 from .weights import Weights
 
-# By how many nats (Kullback-Leibler, mean of a question's tokens) the graph may say something else after the snapshot
-# than after its own reading. A state in another scale, or rotated otherwise, is off by whole nats.
+# By how much the state that the graph computes may differ, relative to its size: in all layers where the graph is exact
+# but for rounding, else in the first, which nothing was quantised before. A wrong scale or rotation is off by halves.
+MAX_ERROR: dict[PrecisionName, float] = {"fp32": 1e-3, "fp16": 0.05, "int8": 0.1, "int4": 0.4}
+# By how many nats (Kullback-Leibler, mean of a question's tokens) it may say something else after its own state.
 MAX_DIVERGENCE: dict[PrecisionName, float] = {"fp32": 1e-6, "fp16": 0.02, "int8": 0.5, "int4": 2.0}
 
 
@@ -154,13 +156,21 @@ def measure_questions(
 
 
 def check_snapshot(session: Session, snapshot: Snapshot, ids: Sequence[int], precision: PrecisionName) -> None:
-    """Holds what the graph says of ``ids`` after the snapshot against what it says after reading all of them.
+    """Holds the snapshot, and what the graph says of ``ids`` after it, against the graph's own reading.
 
     Raises:
-        BundleError: it is further apart than `MAX_DIVERGENCE`, or not finite.
+        BundleError: they are further apart than `MAX_ERROR` or `MAX_DIVERGENCE`, or not finite.
     """
     start = snapshot.start(session, ids)
     own = _read_start(session, ids, start.length)
+    exact = precision in {"fp32", "fp16"}
+    errors = state_errors(own.cache, start.cache)
+    error = float(np.max(errors if exact else errors[:2]))
+    if not error <= MAX_ERROR[precision]:
+        raise BundleError(
+            f"the prefix snapshot is not the graph's state: they differ by {error:.3g} of its size, the limit in"
+            f" {precision} is {MAX_ERROR[precision]:g}"
+        )
     expected, found = (read(session, ids[start.length :], cache)[0] for cache in (own.cache, start.cache))
     divergence = float(_row_distances(expected, found)[2].mean())
     if not divergence <= MAX_DIVERGENCE[precision]:
@@ -168,6 +178,14 @@ def check_snapshot(session: Session, snapshot: Snapshot, ids: Sequence[int], pre
             f"the prefix snapshot is not the graph's state: after it, logits are {divergence:.3g} nats away"
             f" (Kullback-Leibler), the limit in {precision} is {MAX_DIVERGENCE[precision]:g}"
         )
+
+
+def state_errors(expected: Cache, found: Cache) -> list[float]:
+    """Of every array of a cache, the root of the mean square difference, relative to that of ``expected``."""
+    return [
+        float(np.linalg.norm(np.subtract(one, other, dtype=np.float32)) / np.linalg.norm(one.astype(np.float32)))
+        for one, other in zip(expected, found, strict=True)
+    ]
 
 
 def _read_start(session: Session, ids: Sequence[int], length: int) -> Start:
