@@ -59,7 +59,7 @@ def compared(session: Session, bundle: Bundle, known: KnownAnswer) -> float:
     """The largest difference from the known logits, read as the bundle is used."""
     prompt = Prompt(Tokenizer.from_file(str(bundle.tokenizer_path)), bundle.prompt_template)
     snapshot = bundle.snapshot(prompt.prefix_ids)
-    start = None if snapshot is None else snapshot.start(session, known.prompt_ids)
+    start = snapshot.start(session, known.prompt_ids) if snapshot is not None and known.prefix_tokens else None
     return compare_known_answer(session, known, start).max_logit_diff
 
 

@@ -63,6 +63,7 @@ def measure_known_answer(
         tuple(tuple(ids.tolist()) for ids in top),
         tuple(tuple(row[ids].tolist()) for row, ids in zip(rows, top, strict=True)),
         tolerance=_TOLERANCE[precision] * float(np.mean([row.std() for row in rows])),
+        prefix_tokens=0 if start is None else start.length,
     )
 
 

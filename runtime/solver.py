@@ -187,8 +187,10 @@ class Solver:
                 f"bundle {self.bundle.path}: the tokenizer makes other ids of the known question than at export;"
                 " another version of tokenizers may help, else export it again"
             )
+        # As it was made: quantised layers read the beginning a little otherwise than the snapshot has it.
+        start = self._start(self._session, known.prompt_ids) if known.prefix_tokens else None
         try:
-            return compare_known_answer(self._session, known, self._start(self._session, known.prompt_ids))
+            return compare_known_answer(self._session, known, start)
         except BundleError as error:
             raise BundleError(f"bundle {self.bundle.path}: {error}") from None
 

@@ -275,10 +275,17 @@ def test_the_known_answer_is_that_of_the_snapshot(make: Any, session: Session, t
     start = Snapshot(prefix, state).start(session, ids)
     known = measure_known_answer(session, QUESTION, ids, 1024, "fp32", start)
     assert known is not None
+    assert known.prefix_tokens == len(prefix)
     assert compare_known_answer(session, known).max_logit_diff < known.tolerance
-    for name, content, fits in (("right", state, True), ("wrong", state * np.float32(1.05), False)):
+    wrong = state * np.float32(1.05)
+    read_whole = msgspec.structs.replace(known, prefix_tokens=0)
+    for name, content, answer, fits in (
+        ("right", state, known, True),
+        ("wrong", wrong, known, False),
+        ("whole", wrong, read_whole, True),
+    ):
         folder = make(state=content, name=name)
-        (folder / KNOWN_ANSWER_FILE).write_bytes(known.encode())
+        (folder / KNOWN_ANSWER_FILE).write_bytes(answer.encode())
         with de.Solver.open(seal(folder, prefix=Prefix.of(prefix))) as solver:
             if fits:
                 agreement = solver.check_known_answer()
