@@ -18,10 +18,12 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import onnx
+from tokenizers import Tokenizer
 
 from dagger_edge.runtime.agreement import compare_known_answer
 from dagger_edge.runtime.bundle import MODEL_FILE, WEIGHTS_FILE, Bundle
 from dagger_edge.runtime.known_answer import KnownAnswer
+from dagger_edge.runtime.prompt import Prompt
 from dagger_edge.runtime.session import Session
 
 Change = Callable[[onnx.AttributeProto], None]
@@ -48,9 +50,17 @@ def difference(bundle: Bundle, known: KnownAnswer, change: Change) -> float:
             for attribute in node.attribute:
                 change(attribute)
         (folder / MODEL_FILE).write_bytes(model.SerializeToString())
-        return compare_known_answer(Session(folder / MODEL_FILE), known).max_logit_diff
+        return compared(Session(folder / MODEL_FILE), bundle, known)
     finally:
         shutil.rmtree(folder)
+
+
+def compared(session: Session, bundle: Bundle, known: KnownAnswer) -> float:
+    """The largest difference from the known logits, read as the bundle is used."""
+    prompt = Prompt(Tokenizer.from_file(str(bundle.tokenizer_path)), bundle.prompt_template)
+    snapshot = bundle.snapshot(prompt.prefix_ids)
+    start = snapshot.start(session, known.prompt_ids) if snapshot is not None and known.prefix_tokens else None
+    return compare_known_answer(session, known, start).max_logit_diff
 
 
 def main() -> int:
@@ -69,7 +79,7 @@ def main() -> int:
         "half the window": set_attribute("local_window_size", lambda window: window // 2),
     }
     result = {name: difference(bundle, loose, change) for name, change in changes.items()}
-    result["one thread"] = compare_known_answer(Session(bundle.model_path, threads=1), loose).max_logit_diff
+    result["one thread"] = compared(Session(bundle.model_path, threads=1), bundle, loose)
     session = Session(bundle.model_path)
     logits, _ = session.step(np.array([known.prompt_ids], np.int64), session.empty_cache())
     print(  # noqa: T201

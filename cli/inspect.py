@@ -8,7 +8,7 @@ from typing import Any
 import click
 import msgspec
 
-from ..runtime.bundle import KNOWN_ANSWER_FILE, WEIGHTS_FILE, Bundle
+from ..runtime.bundle import KNOWN_ANSWER_FILE, PREFIX_FILE, WEIGHTS_FILE, Bundle
 from ..runtime.manifest import Manifest
 from .progress import byte_bar
 
@@ -64,6 +64,7 @@ def _summary(manifest: Manifest) -> list[tuple[str, str]]:
         *((f"  {key}", str(value)) for key, value in sorted(manifest.precision.recipe.items())),
         *_weights(manifest),
         ("prompt", manifest.prompt),
+        ("prefix snapshot", _snapshot(manifest)),
         ("parity", manifest.parity_summary),
         ("self-test", "known answer, for `verify`" if KNOWN_ANSWER_FILE in manifest.files else "none"),
         ("created", f"{manifest.created} by {manifest.export_command}"),
@@ -77,6 +78,13 @@ def _weights(manifest: Manifest) -> list[tuple[str, str]]:
         bits = "" if part.bits is None else f", {part.bits:.2f} bits a number"
         lines.append((f"  {name}", f"{part.size_bytes / 1e6:,.1f} MB{bits}"))
     return lines
+
+
+def _snapshot(manifest: Manifest) -> str:
+    if manifest.prefix is None:
+        return "none: every prompt is read whole"
+    size = manifest.files[PREFIX_FILE].size_bytes / 1e6
+    return f"{manifest.prefix.tokens} tokens that every prompt begins with, {size:,.1f} MB"
 
 
 def _ceiling(manifest: Manifest) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from transformers import DynamicCache
 
 from .names import EMBEDDING, HEAD
 from .reference import embedding_scale, no_numbers, weightless_model
@@ -60,6 +61,18 @@ class LayerwiseReference:
                 for handle in handles:
                     handle.remove()
         return [state[: len(sequence)] for state, sequence in zip(states, sequences, strict=True)]
+
+    def state(self, ids: Sequence[int]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Of every layer, keys after rotation and values of ``ids``: float32 [1, kv_heads, len(ids), head_dim].
+
+        Raises:
+            UsageError: as `hidden`.
+        """
+        # Without a configuration it keeps whole layers; with one, the last window of those that slide.
+        cache = DynamicCache()
+        with torch.no_grad():
+            self._model(inputs_embeds=self._embed(np.array([ids])), past_key_values=cache, use_cache=True)
+        return [(layer.keys, layer.values) for layer in cache.layers]
 
     def logits(self, hidden: torch.Tensor) -> NDArray[np.float32]:
         """Logits float32 [n, vocab] of ``hidden`` [n, hidden], from blocks of rows of the head."""

@@ -26,6 +26,7 @@ from .recipe import Calibration, Recipe
 from .reference import embedding_scale
 from .rescale import choose_rescaling
 from .skeleton import trace_skeleton
+from .snapshot import SnapshotWriter
 from .storage.codes import CodedStorage, Grid
 from .stream import write_graph, write_weights
 from .weights import Weights
@@ -44,7 +45,7 @@ def write_model(
     bar: Bar,
     cut: HeadCut | None = None,
 ) -> dict[str, str | int | float | bool]:
-    """Writes graph and weights into the writer's folder, where ``tokenizer.json`` lies already.
+    """Writes graph, weights and prefix snapshot into the writer's folder, where ``tokenizer.json`` lies already.
 
     Args:
         weights: of the checkpoint.
@@ -74,6 +75,7 @@ def write_model(
     parameters = sum(prod(size) for size in config.tensor_shapes.values())
     progress(f"tracing {parameters / 1e6:,.1f} million parameters")
     fused = fuse(trace_skeleton(config, writer.folder), config, scale)
+    snapshot = SnapshotWriter(writer.folder, template, shape, recipe.name)
     factors: dict[str, float] = {}
     if recipe.rescaled:
         progress("measuring activations")
@@ -90,19 +92,30 @@ def write_model(
             writer.folder / TOKENIZER_FILE, template, shape.context_length, recipe.calibration.prompts
         )
         calibrated = CalibratedWeights(
-            weights, fused.rotary, shape.context_length, joined, prompts, _grids(recipe), recipe.calibration, cut
+            weights,
+            fused.rotary,
+            shape.context_length,
+            joined,
+            prompts,
+            _grids(recipe),
+            recipe.calibration,
+            cut,
+            snapshot.prefix(prompts),
+            snapshot.add,
         )
         folded = calibrated
         done |= _calibration_words(recipe.calibration, len(prompts), calibrated.tokens)
     model, layout = assemble(fused, config, recipe, folded)
-    writer.require_space(layout.nbytes + _SMALL_FILES_BYTES)
+    writer.require_space(layout.nbytes + snapshot.nbytes + _SMALL_FILES_BYTES)
     progress(f"writing {layout.nbytes / 1e6:,.0f} MB of weights")
     with bar(layout.nbytes) as advance:
         write_weights(layout.slots, folded, writer.folder / WEIGHTS_FILE, advance)
     if folded.embedding_factors is not None:
         replace_constant(model, EMBEDDING_SCALE, np.float32(scale) * folded.embedding_factors)
     write_graph(model, writer.folder / MODEL_FILE)
-    return done
+    if recipe.calibration is None:
+        snapshot.take(weights, factors)
+    return done | {"snapshot": snapshot.finish()}
 
 
 def _grids(recipe: Recipe) -> dict[str, Grid]:

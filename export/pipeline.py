@@ -40,6 +40,7 @@ from .layerwise import LayerwiseReference
 from .model import write_model
 from .package import BundleWriter
 from .recipe import Recipe, recipe
+from .snapshot import measure_questions, written_prefix, written_snapshot
 from .verify import measure_parity
 
 _TOOLS = (
@@ -126,7 +127,9 @@ def export_checkpoint(
             elif verify:
                 progress("comparing with torch")
                 rows = None if cut is None else cut.rows
-                parity = measure_parity(LayerwiseReference(weights), writer.folder, shape, template, precision, rows)
+                reference = LayerwiseReference(weights)
+                parity = measure_parity(reference, writer.folder, shape, template, precision, rows)
+                parity = measure_questions(parity, reference, writer.folder, shape, template, precision, rows)
                 _write_known_answer(writer.folder, template, shape, precision)
         manifest = Manifest(
             format_version=FORMAT_VERSION,
@@ -142,6 +145,7 @@ def export_checkpoint(
             export_command=_command(checkpoint, bundle, adapter, prompt, name, precision, head, context, verify),
             created=created,
             weights=parts,
+            prefix=written_prefix(writer.folder, template),
         )
         write_card(checkpoint, writer.folder, manifest)
         progress("sealing")
@@ -150,9 +154,11 @@ def export_checkpoint(
 
 def _write_known_answer(folder: Path, template: str, shape: Architecture, precision: PrecisionName) -> None:
     """Writes what the graph in ``folder`` says to a question of the product's kind, if the context has room for it."""
-    prompt = Prompt(Tokenizer.from_file(str(folder / TOKENIZER_FILE)), template).encode(QUESTIONS[0])
-    session = Session(folder / MODEL_FILE)
-    known = measure_known_answer(session, QUESTIONS[0], prompt, shape.context_length, precision)
+    prompt = Prompt(Tokenizer.from_file(str(folder / TOKENIZER_FILE)), template)
+    session, ids = Session(folder / MODEL_FILE), prompt.encode(QUESTIONS[0])
+    snapshot = written_snapshot(folder, prompt, shape, precision)
+    start = None if snapshot is None else snapshot.start(session, ids)
+    known = measure_known_answer(session, QUESTIONS[0], ids, shape.context_length, precision, start)
     if known is not None:
         (folder / KNOWN_ANSWER_FILE).write_bytes(known.encode())
 

@@ -10,6 +10,7 @@ from ..runtime.errors import UsageError
 from ..runtime.manifest import Manifest, Parity, PrecisionName, Source
 from .checkpoint import Checkpoint
 from .layerwise import LayerwiseReference
+from .snapshot import measure_questions
 from .verify import measure_parity
 
 
@@ -31,9 +32,8 @@ def remeasure_parity(bundle: Bundle, checkpoint: Path, adapter: Path | None = No
     precision = cast("PrecisionName", manifest.precision.name)
     with opened.weights() as weights:
         reference = LayerwiseReference(weights)
-        return measure_parity(
-            reference, bundle.path, manifest.architecture, bundle.prompt_template, precision, _head_rows(manifest)
-        )
+        measured = bundle.path, manifest.architecture, bundle.prompt_template, precision, _head_rows(manifest)
+        return measure_questions(measure_parity(reference, *measured), reference, *measured)
 
 
 def _head_rows(manifest: Manifest) -> int | None:

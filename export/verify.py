@@ -80,6 +80,20 @@ class CutReference:
         return logits
 
 
+def over_kept_rows(reference: Reference, exported: Session, shape: Architecture, head_rows: int | None) -> Reference:
+    """``reference`` with the rows alone that the head of ``exported`` keeps; None is all.
+
+    Raises:
+        BundleError: the head has another number of rows.
+    """
+    if head_rows is None:
+        return reference
+    removed = read(exported, [0], exported.empty_cache())[0][0] == REMOVED_LOGIT
+    if shape.vocab_size - removed.sum() != head_rows:
+        raise _wrong(f"its head has {shape.vocab_size - removed.sum()} rows, not {head_rows}")
+    return CutReference(reference, removed)
+
+
 @dataclass(frozen=True, slots=True)
 class Distance:
     """How far logits are from the reference's, over all positions: absolute differences, mean Kullback-Leibler
@@ -122,8 +136,7 @@ def measure_parity(
     exported = Session(folder / MODEL_FILE)
     tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
     longest = _long_prompt(tokenizer, template, shape)
-    if head_rows is not None:
-        reference = CutReference(reference, _removed(exported, longest[0], shape.vocab_size - head_rows))
+    reference = over_kept_rows(reference, exported, shape, head_rows)
     distance = logit_distance(reference, exported, longest, shape.sliding_window)
     if not np.isfinite(distance.worst):
         raise _wrong("it gives logits that are not finite" + ("; export in fp32" if precision == "fp16" else ""))
@@ -205,14 +218,6 @@ def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     shifted = (logits - logits.max(-1, keepdims=True)).astype(np.float64)
     normed: NDArray[np.float64] = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
     return normed
-
-
-def _removed(exported: Session, token: int, expected: int) -> NDArray[np.bool_]:
-    """Which ids have no row in the head, by the logits after one ``token``."""
-    removed: NDArray[np.bool_] = read(exported, [token], exported.empty_cache())[0][0] == REMOVED_LOGIT
-    if removed.sum() != expected:
-        raise _wrong(f"its head lacks {removed.sum()} rows, not {expected}")
-    return removed
 
 
 def _wrong(what: str) -> BundleError:

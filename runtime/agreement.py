@@ -8,6 +8,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from .decode import Start
 from .errors import BundleError
 from .known_answer import KnownAnswer
 from .manifest import PrecisionName
@@ -30,10 +31,15 @@ class Agreement(Struct, frozen=True):
 
 
 def measure_known_answer(
-    session: Session, question: str, prompt: Sequence[int], context: int, precision: PrecisionName
+    session: Session,
+    question: str,
+    prompt: Sequence[int],
+    context: int,
+    precision: PrecisionName,
+    start: Start | None = None,
 ) -> KnownAnswer | None:
-    """What the model of ``session`` says after ``prompt``, the ids of ``question``; None where ``context`` tokens
-    leave no room for it.
+    """What the model of ``session`` says after ``prompt``, the ids of ``question``, whose beginning ``start`` may hold;
+    None where ``context`` tokens leave no room for it.
 
     Raises:
         ModelError: onnxruntime fails.
@@ -41,7 +47,8 @@ def measure_known_answer(
     count = min(_NEW_TOKENS, context - len(prompt))
     if count < 1:
         return None
-    feed, cache = list(prompt), session.empty_cache()
+    cache, read = start or (session.empty_cache(), 0)
+    feed = list(prompt[read:])
     answer, rows = [], []
     for _ in range(count):
         logits, cache = session.step(np.array([feed], np.int64), cache)
@@ -56,17 +63,20 @@ def measure_known_answer(
         tuple(tuple(ids.tolist()) for ids in top),
         tuple(tuple(row[ids].tolist()) for row, ids in zip(rows, top, strict=True)),
         tolerance=_TOLERANCE[precision] * float(np.mean([row[row != REMOVED_LOGIT].std() for row in rows])),
+        prefix_tokens=0 if start is None else start.length,
     )
 
 
-def compare_known_answer(session: Session, known: KnownAnswer) -> Agreement:
-    """Feeds the known prompt, then the known tokens one by one, and compares the logits.
+def compare_known_answer(session: Session, known: KnownAnswer, start: Start | None = None) -> Agreement:
+    """Feeds the known prompt, whose beginning ``start`` may hold, then the known tokens one by one, and compares the
+    logits.
 
     Raises:
         BundleError: they differ by more than the tolerance, or are not finite.
         ModelError: onnxruntime fails.
     """
-    feed, cache = list(known.prompt_ids), session.empty_cache()
+    cache, read = start or (session.empty_cache(), 0)
+    feed = list(known.prompt_ids[read:])
     worst, equal = 0.0, 0
     for token, ids, expected in zip(known.answer_ids, known.top_ids, known.top_logits, strict=True):
         logits, cache = session.step(np.array([feed], np.int64), cache)

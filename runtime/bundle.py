@@ -11,19 +11,22 @@ folder by itself, and all weight files inside are listed); files that change aft
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 from .errors import BundleError
 from .files import Bar, is_plain_name, regular_file_status, sha256_of
 from .known_answer import MAX_BYTES as MAX_KNOWN_ANSWER_BYTES
 from .known_answer import KnownAnswer, decode_known_answer
-from .manifest import MAX_MANIFEST_BYTES, FileEntry, Manifest, PromptId, decode_manifest
+from .manifest import MAX_MANIFEST_BYTES, FileEntry, Manifest, Prefix, PromptId, decode_manifest
 from .prompt import PLACEHOLDER
+
+if TYPE_CHECKING:
+    from .snapshot import Snapshot
 
 MANIFEST_FILE = "manifest.json"
 MODEL_FILE = "model.onnx"
@@ -31,6 +34,7 @@ WEIGHTS_FILE = "model.onnx.data"
 TOKENIZER_FILE = "tokenizer.json"
 PROMPT_FILE = "prompt.txt"
 KNOWN_ANSWER_FILE = "known_answer.json"
+PREFIX_FILE = "prefix.npy"
 # Not read here; other tools open the folder by them.
 CONFIG_FILE = "config.json"
 GENERATION_CONFIG_FILE = "generation_config.json"
@@ -129,6 +133,32 @@ class Bundle:
         except ValueError as error:
             raise _error(self.path, f"{KNOWN_ANSWER_FILE} is not usable: {error}") from None
 
+    def snapshot(self, prefix_ids: Sequence[int]) -> Snapshot | None:
+        """The state of ``prefix_ids``, mapped into memory; None in a bundle that was made without.
+
+        Args:
+            prefix_ids: what the bundle's prompts begin with (`Prompt.prefix_ids`).
+
+        Raises:
+            BundleError: it is of other ids, or the file that holds it is none of the manifest's model.
+        """
+        from .snapshot import Snapshot, map_state, state_shape, state_type
+
+        manifest = self.manifest
+        if manifest.prefix is None:
+            return None
+        if Prefix.of(prefix_ids) != manifest.prefix:
+            what = f"{PREFIX_FILE} is of another prompt, or this version of tokenizers makes other ids of it"
+            raise _error(self.path, what, "export the bundle again")
+        try:
+            shape = state_shape(manifest.architecture, manifest.prefix.tokens)
+            state = map_state(self.path / PREFIX_FILE, shape, state_type(manifest.precision.name))
+        except OSError as error:
+            raise _unreadable(self.path, PREFIX_FILE, error) from error
+        except ValueError as error:
+            raise _error(self.path, f"{PREFIX_FILE} is not usable: {error}") from None
+        return Snapshot(prefix_ids, state)
+
 
 def template_text(prompt: PromptId) -> str:
     """A prompt template: ``card`` (the model card's), ``paper`` (the authors') or ``question`` (bare)."""
@@ -177,6 +207,8 @@ def _check_names(folder: Path, manifest: Manifest) -> None:
     for name in REQUIRED_FILES:
         if name not in manifest.files:
             raise _error(folder, f"{MANIFEST_FILE} does not list {name}")
+    if (PREFIX_FILE in manifest.files) != (manifest.prefix is not None):
+        raise _error(folder, f"{MANIFEST_FILE} lists {PREFIX_FILE} or its ids, and not both")
 
 
 def _check_unlisted(folder: Path, manifest: Manifest) -> None:

@@ -6,7 +6,7 @@ Knows nothing of text. A decode is a generator: one step, one ``yield``; closing
 from __future__ import annotations
 
 from collections.abc import Collection, Generator, Sequence
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,13 @@ from .session import Cache
 # Why a decode ended: a stop token, or the limit on new tokens, or the end of the model's context.
 Stop = Literal["stop", "max_new_tokens", "context"]
 Decode = Generator[int, None, Stop]
+
+
+class Start(NamedTuple):
+    """The beginning of a prompt that need not be read: its cache, and of how many ids that is."""
+
+    cache: Cache
+    length: int
 
 
 class Decoder(Protocol):
@@ -30,24 +37,31 @@ class Decoder(Protocol):
 
 
 def decode_greedy(
-    model: Decoder, prompt: Sequence[int], *, stop_ids: Collection[int], max_new_tokens: int, context: int
+    model: Decoder,
+    prompt: Sequence[int],
+    *,
+    stop_ids: Collection[int],
+    max_new_tokens: int,
+    context: int,
+    start: Start | None = None,
 ) -> Decode:
     """Yields the likeliest token, step by step; the stop token is not yielded.
 
     Args:
         model: gives logits and keeps the cache.
-        prompt: ids to prefill.
+        prompt: ids to prefill, those of ``start`` included.
         stop_ids: ids that end the decode.
         max_new_tokens: ids to yield at most.
         context: positions that the model has, prompt included.
+        start: the beginning of ``prompt``, where it was read already; less than all of it.
 
     Raises:
         UsageError: the limits leave no room for a single new token.
         ModelError: the logits are not finite.
     """
     check_limits(prompt, context, max_new_tokens)
-    cache = model.empty_cache()
-    feed = list(prompt)
+    cache, read = start or (model.empty_cache(), 0)
+    feed = list(prompt[read:])
     for position in range(len(prompt), len(prompt) + max_new_tokens):
         if position >= context:
             return "context"

@@ -21,7 +21,7 @@ Step = Annotated[tuple[Finite, ...], Meta(min_length=1, max_length=64)]
 StepIds = Annotated[Ids, Meta(min_length=1, max_length=64)]
 
 
-class KnownAnswer(Struct, frozen=True, forbid_unknown_fields=True):
+class KnownAnswer(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """All of ``known_answer.json``.
 
     Attributes:
@@ -31,6 +31,7 @@ class KnownAnswer(Struct, frozen=True, forbid_unknown_fields=True):
         top_ids: at each of these steps the likeliest tokens.
         top_logits: their logits.
         tolerance: by how much another machine's logits may differ.
+        prefix_tokens: how many ids of the prompt were not read, but came from the bundle's snapshot.
     """
 
     question: Text
@@ -39,6 +40,7 @@ class KnownAnswer(Struct, frozen=True, forbid_unknown_fields=True):
     top_ids: tuple[StepIds, ...]
     top_logits: tuple[Step, ...]
     tolerance: Annotated[float, Meta(gt=0, le=1e6)]
+    prefix_tokens: Annotated[int, Meta(ge=0, le=1 << 16)] = 0
 
     def __post_init__(self) -> None:
         """Refuses lists of different lengths."""

@@ -5,7 +5,9 @@ Numbers have upper bounds, so that a hostile manifest cannot make the runtime al
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, get_args
+import hashlib
+from collections.abc import Sequence
+from typing import Annotated, Literal, Self, get_args
 
 import msgspec
 from msgspec import Meta, Struct
@@ -97,6 +99,18 @@ class WeightPart(Struct, frozen=True, forbid_unknown_fields=True):
         return None if self.numbers is None else 8 * self.size_bytes / self.numbers
 
 
+class Prefix(Struct, frozen=True, forbid_unknown_fields=True):
+    """The ids whose state the bundle holds: how many, and the sha256 of their decimals, joined by commas."""
+
+    tokens: Count
+    ids_sha256: Sha256
+
+    @classmethod
+    def of(cls, ids: Sequence[int]) -> Self:
+        """That of ``ids``."""
+        return cls(len(ids), hashlib.sha256(",".join(map(str, ids)).encode()).hexdigest())
+
+
 class SpecialIds(Struct, frozen=True, forbid_unknown_fields=True):
     """Token ids of the chat format. Decoding ends at any id of ``stop``."""
 
@@ -114,6 +128,9 @@ class Parity(Struct, frozen=True, forbid_unknown_fields=True):
     Kullback-Leibler divergence in nats, and the share of positions with the same likeliest token. Of
     ``greedy_tokens`` tokens that the graph decoded, ``greedy_equal`` are the reference's choice after the same
     tokens. Bundles of dagger-edge 0.1 lack the last three: all of their tokens were equal.
+
+    ``question_positions`` are those after the prompts' common beginning, of questions of the product, read as the
+    bundle is used: from its snapshot, if it has one. None where the context has no room for them.
     """
 
     reference: Text
@@ -124,6 +141,9 @@ class Parity(Struct, frozen=True, forbid_unknown_fields=True):
     greedy_equal: Annotated[int, Meta(ge=0)] | None = None
     kl_divergence: float | None = None
     top1_agreement: float | None = None
+    question_positions: Count | None = None
+    question_kl_divergence: float | None = None
+    question_top1_agreement: float | None = None
 
     @property
     def summary(self) -> str:
@@ -132,15 +152,21 @@ class Parity(Struct, frozen=True, forbid_unknown_fields=True):
         if self.top1_agreement is not None:
             distance += f", the same token likeliest at {self.top1_agreement:.1%}"
         equal = self.greedy_tokens if self.greedy_equal is None else self.greedy_equal
-        return (
+        line = (
             f"logits within {self.max_logit_diff:.2g} of {self.reference} (mean {self.mean_logit_diff:.2g}{distance};"
             f" {self.positions} positions); {equal} of {self.greedy_tokens} greedily decoded tokens equal"
+        )
+        if self.question_kl_divergence is None or self.question_top1_agreement is None:
+            return line
+        return (
+            f"{line}; on questions KL {self.question_kl_divergence:.2g}, the same token likeliest at"
+            f" {self.question_top1_agreement:.1%} ({self.question_positions} positions)"
         )
 
 
 class Manifest(Struct, frozen=True, forbid_unknown_fields=True):
     """All of ``manifest.json``. ``parity`` is None where the export was told not to measure it, ``weights`` in bundles
-    of dagger-edge 0.1."""
+    of dagger-edge 0.1, ``prefix`` where there is no snapshot."""
 
     format_version: int
     name: Text
@@ -155,6 +181,7 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True):
     export_command: Text
     created: Text
     weights: dict[Text, WeightPart] | None = None
+    prefix: Prefix | None = None
 
     @property
     def parity_summary(self) -> str:

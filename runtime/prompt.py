@@ -41,6 +41,15 @@ class Prompt:
         self._start = self._control("<start_of_turn>")
         self._end = self._control("<end_of_turn>")
 
+    @property
+    def prefix_ids(self) -> list[int]:
+        """The ids of what stands before the question, tokenised apart.
+
+        Prompts begin with them, except where a tokenizer merges the last of them with a question's first characters.
+        """
+        head, _, _ = self._template.partition(PLACEHOLDER)
+        return [self._bos, self._start, *self._text(f"user\n{head.lstrip()}")]
+
     def encode(self, question: str) -> list[int]:
         """Token ids of ``<bos><start_of_turn>user\\n…<end_of_turn>\\n<start_of_turn>model\\n``, with one ``<bos>``.
 

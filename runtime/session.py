@@ -24,6 +24,7 @@ _INPUT_IDS = "input_ids"
 _MASK = "attention_mask"
 _PAST = "past_key_values"
 _PRESENT = "present"
+_KINDS = ("key", "value")
 _LOGITS_TO_KEEP = "num_logits_to_keep"
 # The logit of every token that a pruned head has no row for. Finite: callers take infinity for a broken model.
 REMOVED_LOGIT = -1e9
@@ -93,6 +94,16 @@ class Session:
         """The cache before the first token, for a batch of one: ``past`` is 0."""
         return [np.zeros((1, past.shape[1], 0, past.shape[3]), _CACHE_TYPES[past.type]) for past in self._past]
 
+    def load_cache(self, state: NDArray[np.floating]) -> Cache:
+        """The cache that holds ``state`` [layers, 2 (key, value), kv_heads, past, head_dim], for a batch of one; copied
+        only where the graph's type is another."""
+        arrays = {
+            f"{_PAST}.{layer}.{kind}": array[None]
+            for layer, pair in enumerate(state)
+            for kind, array in zip(_KINDS, pair, strict=True)
+        }
+        return [np.asarray(arrays[past.name], _CACHE_TYPES[past.type]) for past in self._past]
+
     def step(self, ids: NDArray[np.int64], cache: Cache, *, keep: int = 1) -> tuple[NDArray[np.float32], Cache]:
         """Feeds ``ids`` [batch, step] after ``cache``; returns logits [batch, keep, vocab] and the longer cache.
 
@@ -121,7 +132,8 @@ class Session:
     def _check_interface(self, model: Path) -> None:
         inputs = {value.name for value in self._session.get_inputs()}
         outputs = {value.name for value in self._session.get_outputs()}
-        wanted = {_INPUT_IDS, _MASK, *(past.name for past in self._past)}
+        layers = range(len(self._past) // 2)
+        wanted = {_INPUT_IDS, _MASK, *(f"{_PAST}.{layer}.{kind}" for layer in layers for kind in _KINDS)}
         shapes = {tuple(past.shape[axis] for axis in (1, 3)) for past in self._past}
         if inputs != wanted or not set(self._outputs) <= outputs or len(shapes) != 1:
             names = ", ".join(sorted(inputs))[:200]

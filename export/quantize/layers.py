@@ -7,7 +7,7 @@ fp32, the activations of the prompts, and the Hessian of one input.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -28,6 +28,8 @@ from .smoothing import PRODUCTS, READERS, smooth
 # The numbers of one layer by the names of its tensors in the checkpoint: on a grid, or as they are.
 Layer = dict[str, Codes | NDArray[np.float32]]
 
+OnPrefix = Callable[[torch.Tensor, torch.Tensor], None]
+
 _UNUSED_VOCABULARY = 1
 # The largest absolute activation becomes this.
 _ACTIVATION_TOP = 127
@@ -44,14 +46,24 @@ class LayerQuantizer:
         prompts: token ids; two or more.
         grids: the grid of each product, by its name in a layer (``self_attn.q_proj``).
         calibration: of the recipe.
+        prefix: how many tokens the common beginning is; by default as many as there are.
+        on_prefix: told keys after rotation and values of the common beginning in every layer, in order: float32
+            [1, kv_heads, prefix, head_dim], after smoothing. Only where ``prefix`` is given.
     """
 
     def __init__(
-        self, weights: Weights, prompts: Sequence[Sequence[int]], grids: Mapping[str, Grid], calibration: Calibration
+        self,
+        weights: Weights,
+        prompts: Sequence[Sequence[int]],
+        grids: Mapping[str, Grid],
+        calibration: Calibration,
+        prefix: int | None = None,
+        on_prefix: OnPrefix = lambda _keys, _values: None,
     ) -> None:
         self._weights, self._grids, self._calibration = weights, grids, calibration
         self._model = weightless_model(weights.config, _UNUSED_VOCABULARY).model
-        shared = common_length(prompts)
+        shared = common_length(prompts) if prefix is None else prefix
+        self._on_prefix = None if prefix is None else on_prefix
         self._prefix = self._packed([prompts[0][:shared]])
         self._batch = self._packed([prompt[shared:] for prompt in prompts], self._prefix)
 
@@ -74,6 +86,8 @@ class LayerQuantizer:
             with torch.no_grad():
                 self._prefix.run(layer)
                 found = self._quantise(layer, parameters)
+                if self._on_prefix is not None:
+                    self._on_prefix(self._prefix.keys, self._prefix.values)
             norms = {name: item.numpy() for name, item in parameters.items() if item.ndim == 1}
             yield {prefix + name: item for name, item in {**norms, **found}.items()}
             for parameter in parameters.values():
@@ -141,7 +155,7 @@ class LayerQuantizer:
 
     def _products(self, first: str, states: torch.Tensor, parameters: Mapping[str, torch.Tensor]) -> Layer:
         """The products that read ``states`` [tokens, in] on their grids; ``parameters`` become what they then are."""
-        hessian = states.T @ states / len(states)
+        hessian = (states.T @ states).div_(len(states))
         importance = hessian.diagonal().clone()
         factor = inverse_factor(hessian) if self._calibration.feedback else torch.eye(len(hessian))
         made: Layer = {}

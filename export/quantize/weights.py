@@ -16,7 +16,7 @@ from ..recipe import Calibration
 from ..rope import Rotary
 from ..storage.codes import Codes, Grid
 from ..weights import Weights
-from .layers import Layer, LayerQuantizer
+from .layers import Layer, LayerQuantizer, OnPrefix
 from .smoothing import scales
 
 _FINAL_NORM = "model.norm.weight"
@@ -35,6 +35,7 @@ class CalibratedWeights(FoldedWeights):
         grids: of the products, by their names in a layer.
         calibration: of the recipe.
         cut: the rows that the head keeps; None is all.
+        prefix, on_prefix: as of `LayerQuantizer`.
     """
 
     def __init__(
@@ -47,9 +48,11 @@ class CalibratedWeights(FoldedWeights):
         grids: Mapping[str, Grid],
         calibration: Calibration,
         cut: HeadCut | None = None,
+        prefix: int | None = None,
+        on_prefix: OnPrefix = lambda _keys, _values: None,
     ) -> None:
         super().__init__(weights, rotary, context, joined=joined, cut=cut)
-        self._quantizer = LayerQuantizer(weights, prompts, grids, calibration)
+        self._quantizer = LayerQuantizer(weights, prompts, grids, calibration, prefix, on_prefix)
         self._layers, self._layer = self._quantizer.layers(), Layer()
         self._head_smoothing = calibration.head_smoothing
         self._head_scales: NDArray[np.float32] | None = None

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dagger_edge.runtime.decode import decode_greedy, decode_naive, greedy_token
+from dagger_edge.runtime.decode import Start, decode_greedy, decode_naive, greedy_token
 from dagger_edge.runtime.errors import ModelError, UsageError
 
 VOCAB = 50
@@ -52,6 +52,17 @@ def test_the_prompt_is_fed_once_and_then_one_token_a_step():
     model = FakeDecoder()
     run(decode_greedy, model, max_new_tokens=4)
     assert model.steps == [3, 1, 1, 1]
+
+
+@pytest.mark.parametrize("length", [0, 1, 2])
+def test_a_beginning_that_was_read_is_not_fed_again(length):
+    """Fed twice, or with a token left out, the ids would be of another prompt."""
+    _, cache = FakeDecoder().step(np.array([[1, 2, 3][:length]], np.int64), FakeDecoder().empty_cache())
+    model = FakeDecoder()
+    assert run(decode_greedy, model, start=Start(cache, length), context=8) == run(
+        decode_naive, FakeDecoder(), context=8
+    )
+    assert model.steps[0] == 3 - length
 
 
 @pytest.mark.parametrize("kind", [decode_greedy, decode_naive])
