@@ -19,15 +19,46 @@ DAMPING = 0.01
 # Inputs whose errors reach each other at once, inputs whose errors reach the rest together, and outputs at a time.
 _STEP, _BLOCK, _WIDEST, _OUTPUTS = 16, 128, 256, 2048
 _SMALLEST = 1e-12
+# Columns of a Hessian at a time, and rows of a triangle that are inverted at once.
+_PANEL, _SMALL = 2048, 256
+
+
+def gram(x: torch.Tensor) -> torch.Tensor:
+    """The mean of ``x^T x`` over the rows of ``x`` [tokens, in]: [in, in]. What mirrors is computed once."""
+    inputs = x.shape[1]
+    found = torch.empty(inputs, inputs)
+    for start in range(0, inputs, _PANEL):
+        stop = min(start + _PANEL, inputs)
+        torch.mm(x[:, start:stop].T, x[:, start:], out=found[start:stop, start:])
+        found[stop:, start:stop] = found[start:stop, stop:].T
+    return found.div_(len(x))
 
 
 def inverse_factor(hessian: torch.Tensor, damping: float = DAMPING) -> torch.Tensor:
-    """The upper Cholesky factor of the inverse of ``hessian`` [in, in], damped; float32. Overwrites ``hessian``."""
+    """The upper Cholesky factor of the inverse of ``hessian`` [in, in], damped; float32. Overwrites ``hessian``.
+
+    Factored from its end, the Hessian is R R^T with an upper R; the inverse of R is what is asked for.
+    """
     diagonal = hessian.diagonal()
     diagonal.add_(damping * float(diagonal.mean()) or 1.0)
+    hessian.copy_(hessian.flip(0, 1))
     torch.linalg.cholesky(hessian, out=hessian)
-    torch.cholesky_inverse(hessian, out=hessian)
-    return torch.linalg.cholesky(hessian, upper=True)
+    hessian.copy_(hessian.flip(0, 1))
+    _invert_upper(hessian)
+    return hessian
+
+
+def _invert_upper(matrix: torch.Tensor) -> None:
+    """Inverts an upper triangular ``matrix`` in place, mostly by products."""
+    if len(matrix) <= _SMALL:
+        identity = torch.eye(len(matrix))
+        matrix.copy_(torch.linalg.solve_triangular(matrix, identity, upper=True))
+        return
+    half = len(matrix) // 2
+    first, corner, last = matrix[:half, :half], matrix[:half, half:], matrix[half:, half:]
+    _invert_upper(first)
+    _invert_upper(last)
+    corner.copy_(first @ corner @ last).neg_()
 
 
 def feed_back(

@@ -21,7 +21,7 @@ from ..recipe import Calibration
 from ..reference import embedding_scale, no_numbers, weightless_model
 from ..storage.codes import Codes, Grid
 from ..weights import Weights
-from .gptq import feed_back, inverse_factor
+from .gptq import feed_back, gram, inverse_factor
 from .packed import Packed
 from .smoothing import PRODUCTS, READERS, smooth
 
@@ -116,8 +116,9 @@ class LayerQuantizer:
         def before(first: str, _module: Any, inputs: Any) -> tuple[torch.Tensor]:
             if first not in given:
                 given.clear()
-                states = self._smooth(first, inputs[0], parameters, made)
-                given[first] = round_activations(states, self._grids[first].size)
+                smoothed = self._smooth(first, inputs[0], parameters, made)
+                given[first] = round_activations(smoothed, self._grids[first].size)
+                del smoothed
                 made.update(self._products(first, given[first][0], parameters))
             return (given[first],)
 
@@ -155,7 +156,7 @@ class LayerQuantizer:
 
     def _products(self, first: str, states: torch.Tensor, parameters: Mapping[str, torch.Tensor]) -> Layer:
         """The products that read ``states`` [tokens, in] on their grids; ``parameters`` become what they then are."""
-        hessian = (states.T @ states).div_(len(states))
+        hessian = gram(states)
         importance = hessian.diagonal().clone()
         factor = inverse_factor(hessian) if self._calibration.feedback else torch.eye(len(hessian))
         made: Layer = {}
