@@ -111,7 +111,10 @@ class Parity(Struct, frozen=True, forbid_unknown_fields=True):
     The logits of ``positions`` tokens of one prompt were compared: their absolute differences, the mean of the
     Kullback-Leibler divergence in nats, and the share of positions with the same likeliest token. Of
     ``greedy_tokens`` tokens that the graph decoded, ``greedy_equal`` are the reference's choice after the same
-    tokens. Bundles of dagger-edge 0.1 lack the last three: all of their tokens were equal.
+    tokens. With ``teacher_forced`` the graph was run layer by layer and decoded nothing: the tokens are those of a fixed
+    answer, and equal means that the likeliest after each was the reference's, with a cache and without. The
+    ``uncached`` figures are of the last positions, from before the window on, read in one step. Bundles of dagger-edge
+    0.1 lack all from ``greedy_equal`` on: all of their tokens were equal.
     """
 
     reference: Text
@@ -122,6 +125,9 @@ class Parity(Struct, frozen=True, forbid_unknown_fields=True):
     greedy_equal: Annotated[int, Meta(ge=0)] | None = None
     kl_divergence: float | None = None
     top1_agreement: float | None = None
+    uncached_max_logit_diff: float | None = None
+    uncached_kl_divergence: float | None = None
+    teacher_forced: bool = False
 
     @property
     def summary(self) -> str:
@@ -130,9 +136,10 @@ class Parity(Struct, frozen=True, forbid_unknown_fields=True):
         if self.top1_agreement is not None:
             distance += f", the same token likeliest at {self.top1_agreement:.1%}"
         equal = self.greedy_tokens if self.greedy_equal is None else self.greedy_equal
+        tokens = "likeliest tokens after a given answer's" if self.teacher_forced else "greedily decoded tokens"
         return (
             f"logits within {self.max_logit_diff:.2g} of {self.reference} (mean {self.mean_logit_diff:.2g}{distance};"
-            f" {self.positions} positions); {equal} of {self.greedy_tokens} greedily decoded tokens equal"
+            f" {self.positions} positions); {equal} of {self.greedy_tokens} {tokens} equal"
         )
 
 
