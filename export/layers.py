@@ -6,8 +6,7 @@ what it makes is compared with what torch makes of the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -17,7 +16,6 @@ import torch
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from ..runtime.errors import BundleError
 from ..runtime.manifest import Architecture, PrecisionName
 from .layerwise import LayerwiseReference
 from .limits import LIMITS
@@ -100,24 +98,6 @@ def describe_divergence(errors: Sequence[PartError], precision: PrecisionName) -
         worst = max(errors, key=lambda error: error.error)
         return f"no single layer stands out; the largest error is that of {worst.name}: {worst.error:.2g}"
     return f"the first to diverge is {first.name}: {first.error:.2g} off at equal input, most at token {first.position}"
-
-
-@contextmanager
-def naming_the_layer(
-    checkpoint: LayerwiseReference,
-    folder: Path,
-    probe: Probe,
-    shape: Architecture,
-    precision: PrecisionName,
-    stream_scale: float,
-    head: Reference | None = None,
-) -> Iterator[None]:
-    """Adds to a `BundleError` of the gate which layer is the first to diverge; arguments as of `layer_errors`."""
-    try:
-        yield
-    except BundleError as error:
-        errors = layer_errors(checkpoint, folder, probe, shape, stream_scale, head)
-        raise BundleError(f"{error}; {describe_divergence(errors, precision)}") from None
 
 
 def _parts(errors: Sequence[PartError]) -> set[str]:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import msgspec
+from tokenizers import Tokenizer
 
 from .. import __version__
+from ..runtime.agreement import measure_known_answer
 from ..runtime.bundle import (
     KNOWN_ANSWER_FILE,
     MODEL_FILE,
@@ -25,18 +26,21 @@ from ..runtime.bundle import (
 )
 from ..runtime.errors import UsageError
 from ..runtime.files import Bar
-from ..runtime.manifest import FORMAT_VERSION, Architecture, Manifest, Parity, Precision, PrecisionName, PromptId
+from ..runtime.known_answer import KnownAnswer
+from ..runtime.manifest import FORMAT_VERSION, Architecture, Manifest, Precision, PrecisionName, PromptId
+from ..runtime.prompt import Prompt
+from ..runtime.session import Session
+from .calibration import QUESTIONS
 from .card import write_card
 from .checkpoint import Checkpoint
 from .companions import write_companions
+from .gate import pass_gate
 from .inventory import weight_parts
-from .layers import naming_the_layer
 from .layerwise import LayerwiseReference
 from .model import write_model
 from .package import BundleWriter
-from .probe import probe
+from .providers import graph_providers
 from .recipe import Recipe, recipe
-from .verify import measure
 
 _TOOLS = (
     "torch",
@@ -114,7 +118,14 @@ def export_checkpoint(
             parity = None
             if verify:
                 progress("comparing with torch")
-                parity = _pass_gate(LayerwiseReference(weights), writer.folder, shape, template, precision, done)
+                scale = float(done.get("stream_scale", 1.0))
+                reference = LayerwiseReference(weights)
+                measured = pass_gate(reference, writer.folder, shape, template, precision, scale)
+                parity, known = measured.parity, measured.known_answer
+                if not parity.teacher_forced:
+                    known = _known_answer(writer.folder, template, shape, precision)
+                if known is not None:
+                    (writer.folder / KNOWN_ANSWER_FILE).write_bytes(known.encode())
             else:
                 progress(
                     "warning: not compared with the checkpoint, as asked for; nobody knows whether the bundle is right"
@@ -134,27 +145,18 @@ def export_checkpoint(
             export_command=_command(checkpoint, bundle, adapter, prompt, name, precision, context, verify),
             created=created,
             weights=parts,
+            providers=graph_providers(writer.folder / MODEL_FILE),
         )
         write_card(checkpoint, writer.folder, manifest)
         progress("sealing")
         return writer.seal(manifest)
 
 
-def _pass_gate(
-    reference: LayerwiseReference,
-    folder: Path,
-    shape: Architecture,
-    template: str,
-    precision: PrecisionName,
-    done: Mapping[str, Any],
-) -> Parity:
-    """The parity of the graph in ``folder``, where its known answer is written too, if the context has room for it."""
-    text = probe(folder / TOKENIZER_FILE, template, shape)
-    with naming_the_layer(reference, folder, text, shape, precision, float(done.get("stream_scale", 1.0))):
-        measured = measure(reference, folder, shape, template, precision)
-    if measured.known_answer is not None:
-        (folder / KNOWN_ANSWER_FILE).write_bytes(measured.known_answer.encode())
-    return measured.parity
+def _known_answer(folder: Path, template: str, shape: Architecture, precision: PrecisionName) -> KnownAnswer | None:
+    """What the graph in ``folder`` says to a question of the product's kind, if the context has room for it."""
+    prompt = Prompt(Tokenizer.from_file(str(folder / TOKENIZER_FILE)), template).encode(QUESTIONS[0])
+    session = Session(folder / MODEL_FILE)
+    return measure_known_answer(session, QUESTIONS[0], prompt, shape.context_length, precision)
 
 
 def _command(

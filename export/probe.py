@@ -53,9 +53,13 @@ class Probe:
         """`chunks` of all tokens, with single steps through the answer."""
         return chunks(len(self.ids), window, self.given)
 
-    def uncached(self, window: int) -> range:
-        """The positions that are also compared without a cache: from the answer, or just before the window, on."""
-        return range(min(self.given.start, max(0, window - 2)), len(self.ids))
+    def late(self, window: int) -> list[tuple[int, int]]:
+        """Blocks of the positions that are compared without a cache too: all from the answer or before the window on.
+
+        At Gemma's vocabulary, logits of all of them at once are gigabytes.
+        """
+        start, length = min(self.given.start, max(0, window - 2)), len(self.ids)
+        return [(first, min(first + _CHUNK_TOKENS, length)) for first in range(start, length, _CHUNK_TOKENS)]
 
 
 def probe(tokenizer: Path, template: str, shape: Architecture) -> Probe:
@@ -81,8 +85,8 @@ def probe(tokenizer: Path, template: str, shape: Architecture) -> Probe:
 
 
 def chunks(length: int, window: int, single: range = range(0)) -> list[tuple[int, int]]:
-    """Bounds of steps that cover ``length`` tokens: of 61 at most, ending just before, at and just after ``window``, and
-    after each token of ``single``."""
+    """Bounds of steps that cover ``length`` tokens: of 61 at most, ending just before, at and just after ``window``,
+    and after each token of ``single``."""
     edges = (window - 1, window, window + 1, *(index + 1 for index in single))
     inner = (edge for edge in edges if 0 < edge < length)
     return list(itertools.pairwise(sorted({*range(0, length, _CHUNK_TOKENS), *inner, length})))

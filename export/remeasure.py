@@ -1,20 +1,24 @@
-"""Parity of a bundle that is there already, against the checkpoint that it was made of."""
+"""Parity of a bundle that is there already, against the checkpoint that it was made of: as a whole, and by layers."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
 from ..runtime.bundle import Bundle
-from ..runtime.errors import UsageError
+from ..runtime.errors import BundleError, UsageError
 from ..runtime.manifest import Parity, PrecisionName, Source
 from .checkpoint import Checkpoint
+from .gate import pass_gate
+from .layers import PartError, describe_divergence, first_divergence, layer_errors
 from .layerwise import LayerwiseReference
-from .verify import measure_parity
+from .probe import probe
 
 
 def remeasure_parity(bundle: Bundle, checkpoint: Path, adapter: Path | None = None) -> Parity:
-    """What `measure_parity` finds now.
+    """What the gate finds now, as `pass_gate`.
 
     Args:
         bundle: opened.
@@ -23,15 +27,54 @@ def remeasure_parity(bundle: Bundle, checkpoint: Path, adapter: Path | None = No
 
     Raises:
         UsageError: the folders are no checkpoint and adapter, or not those of the bundle.
-        BundleError: the bundle is too far from the checkpoint.
+        BundleError: the bundle is too far from the checkpoint; the message names the first layer that is.
     """
     manifest = bundle.manifest
+    with _reference(bundle, checkpoint, adapter) as reference:
+        return pass_gate(
+            reference,
+            bundle.path,
+            manifest.architecture,
+            bundle.prompt_template,
+            _precision(bundle),
+            _stream_scale(bundle),
+        ).parity
+
+
+def measure_layers(bundle: Bundle, checkpoint: Path, adapter: Path | None = None) -> list[PartError]:
+    """How far each layer of the bundle is from the checkpoint's; arguments as of `remeasure_parity`.
+
+    Raises:
+        UsageError: the folders are no checkpoint and adapter, or not those of the bundle.
+    """
+    shape = bundle.manifest.architecture
+    with _reference(bundle, checkpoint, adapter) as reference:
+        text = probe(bundle.tokenizer_path, bundle.prompt_template, shape)
+        return layer_errors(reference, bundle.path, text, shape, _stream_scale(bundle))
+
+
+def require_equal_layers(bundle: Bundle, errors: Sequence[PartError]) -> None:
+    """Raises a `BundleError` that names the first of ``errors`` that is beyond the limit of the bundle's precision."""
+    precision = _precision(bundle)
+    if first_divergence(errors, precision) is not None:
+        where = describe_divergence(errors, precision)
+        raise BundleError(f"bundle {bundle.path}: its layers are not the checkpoint's: {where}; export it again")
+
+
+@contextmanager
+def _reference(bundle: Bundle, checkpoint: Path, adapter: Path | None) -> Iterator[LayerwiseReference]:
     opened = Checkpoint.open(checkpoint, adapter)
-    _check_source(opened.source(), manifest.source)
-    precision = cast("PrecisionName", manifest.precision.name)
+    _check_source(opened.source(), bundle.manifest.source)
     with opened.weights() as weights:
-        reference = LayerwiseReference(weights)
-        return measure_parity(reference, bundle.path, manifest.architecture, bundle.prompt_template, precision)
+        yield LayerwiseReference(weights)
+
+
+def _precision(bundle: Bundle) -> PrecisionName:
+    return cast("PrecisionName", bundle.manifest.precision.name)
+
+
+def _stream_scale(bundle: Bundle) -> float:
+    return float(bundle.manifest.precision.recipe.get("stream_scale", 1.0))
 
 
 def _check_source(found: Source, wanted: Source) -> None:

@@ -19,6 +19,25 @@ Bounds = Sequence[tuple[int, int]]
 
 
 @dataclass(frozen=True, slots=True)
+class Way:
+    """How tokens are read.
+
+    Attributes:
+        bounds: first token and end of each step, without gaps; the last end is that of the tokens.
+        start: the cache of all tokens before the first step, [layers, 2 (key, value), kv_heads, tokens, head_dim]; None
+            where there are none.
+    """
+
+    bounds: Bounds
+    start: NDArray[Any] | None = None
+
+    @property
+    def first(self) -> int:
+        """The first token that is read."""
+        return self.bounds[0][0]
+
+
+@dataclass(frozen=True, slots=True)
 class LayerOutput:
     """What a layer makes of n tokens, each [1, n, width] in the graph's type.
 
@@ -86,19 +105,22 @@ class Layer:
     stage: Stage
     cache: tuple[int, int]
 
-    def run(self, stream: NDArray[Any], addition: NDArray[Any], bounds: Bounds) -> LayerOutput:
+    def run(
+        self, stream: NDArray[Any], addition: NDArray[Any], bounds: Bounds, start: NDArray[Any] | None = None
+    ) -> LayerOutput:
         """Feeds tokens in steps over the layer's own cache.
 
         Args:
             stream: [1, n, width].
             addition: what the layer before adds to it, of the same shape; zeros before the first layer.
-            bounds: first token and end of each step, from 0 to n without gaps.
+            bounds: as of `Way`; the first token of the first step is that of ``stream``.
+            start: keys and values of this layer, [2, kv_heads, tokens, head_dim].
         """
         heads, size = self.cache
-        past = [np.zeros((1, heads, 0, size), stream.dtype)] * 2
-        made: list[list[NDArray[Any]]] = []
-        for start, end in bounds:
-            given = [array[:, start:end] for array in (stream, addition)]
+        before = np.zeros((2, heads, 0, size)) if start is None else start
+        past, first, made = [*before[:, None].astype(stream.dtype)], bounds[0][0], []
+        for begin, end in bounds:
+            given = [array[:, begin - first : end - first] for array in (stream, addition)]
             feed = dict(zip(self.stage.inputs, given, strict=False)) | dict(zip(self.stage.past, past, strict=True))
             feed["attention_mask"] = np.ones((1, end), np.int64)
             *parts, keys, values = self.piece.run((*self.stage.outputs, *self.stage.present), feed)
@@ -131,22 +153,25 @@ class StagedReading:
     Args:
         graph: of the bundle.
         ids: token ids.
-        ways: for each reading the bounds of its steps.
+        ways: of reading them.
     """
 
-    def __init__(self, graph: StagedGraph, ids: Sequence[int], ways: Sequence[Bounds]) -> None:
-        stream = graph.embed(ids)
-        nothing = np.zeros_like(stream)
-        self._states = [(stream, nothing) for _ in ways]
+    def __init__(self, graph: StagedGraph, ids: Sequence[int], ways: Sequence[Way]) -> None:
+        self._ways = ways
+        embedded = graph.embed(ids)
+        streams = [embedded[:, way.first :] for way in ways]
+        self._states = [(stream, np.zeros_like(stream)) for stream in streams]
         for index in range(graph.layers):
             layer = graph.layer(index)
-            for way, bounds in enumerate(ways):
-                made = layer.run(*self._states[way], bounds)
-                self._states[way] = made.stream, made.feed_forward
-            del layer
+            for number, way in enumerate(ways):
+                start = None if way.start is None else way.start[index]
+                made = layer.run(*self._states[number], way.bounds, start)
+                self._states[number] = made.stream, made.feed_forward
+            del layer  # before the next is loaded
         self._head = graph.head()
 
     def logits(self, way: int, bounds: Bounds) -> Iterator[NDArray[np.float32]]:
-        """Logits [end - start, vocab] of reading ``way``, for each of ``bounds``."""
+        """Logits [end - start, vocab] of the tokens between each of ``bounds``, read in the ``way`` of that number."""
+        first = self._ways[way].first
         for start, end in bounds:
-            yield self._head.logits(*(state[:, start:end] for state in self._states[way]))
+            yield self._head.logits(*(state[:, start - first : end - first] for state in self._states[way]))

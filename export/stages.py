@@ -7,6 +7,7 @@ a layer may be fused, joined or stored in any way.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -65,7 +66,7 @@ def cut(model: onnx.ModelProto) -> Stages:
     attention = [node for node in model.graph.node if node.op_type == _ATTENTION]
     if not attention or len(sums) != 2 * len(attention):
         raise _unknown(f"{len(sums)} sums and {len(attention)} attentions")
-    for before, after in zip(sums, sums[1:], strict=False):
+    for before, after in itertools.pairwise(sums):
         if after.input[_STREAM] != before.output[_NEW_STREAM]:
             raise _unknown(f"{after.name} does not read {before.name}")
     cutter = _Cutter(model, sums[0].input[_SCALE])

@@ -2,8 +2,7 @@
 
 A graph can load, run and answer garbage (a window off by one, a missing scale), so every export is measured:
 logits of every position of a prompt with an answer that is longer than the sliding window, read in steps that stop at
-the window's edge, and again without a cache; and tokens one by one, with a cache, without one, and by torch. Where the
-bundle does not fit in memory, its graph is run layer by layer (`staged`).
+the window's edge, and again without a cache; and greedy decoding with a cache, without one, and by torch.
 """
 
 from __future__ import annotations
@@ -18,25 +17,15 @@ import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from ..runtime.agreement import known_answer_of, measure_known_answer
-from ..runtime.bundle import MODEL_FILE, TOKENIZER_FILE, WEIGHTS_FILE
+from ..runtime.bundle import MODEL_FILE, TOKENIZER_FILE
 from ..runtime.errors import BundleError
-from ..runtime.known_answer import KnownAnswer
 from ..runtime.manifest import Architecture, Parity, PrecisionName
-from ..runtime.memory import available_memory
 from ..runtime.session import Cache, Session
 from .calibration import QUESTIONS
 from .limits import LIMITS
-from .probe import Probe, chunks, probe
-from .staged import StagedGraph, StagedReading
+from .probe import chunks, probe
 
 GREEDY_TOKENS = 16
-
-# What running a bundle takes beside its weights: their largest matrix twice, and logits of a chunk.
-_RUNNING_FACTOR, _RUNNING_BYTES = 1.3, 2 << 30
-# Rows of logits compared at a time: at Gemma's vocabulary, all of them at once are gigabytes.
-_ROWS = 61
-_CACHED, _UNCACHED = 0, 1
 
 
 class Reference(Protocol):
@@ -84,28 +73,10 @@ def read(session: Session, ids: Sequence[int], cache: Cache) -> tuple[NDArray[np
     return logits[0], longer
 
 
-@dataclass(frozen=True, slots=True)
-class Measurement:
-    """What the gate found, and the bundle's known answer where the context has room for the prompt."""
-
-    parity: Parity
-    known_answer: KnownAnswer | None
-
-
 def measure_parity(
     reference: Reference, folder: Path, shape: Architecture, template: str, precision: PrecisionName = "fp32"
 ) -> Parity:
-    """The parity of `measure`."""
-    return measure(reference, folder, shape, template, precision).parity
-
-
-def measure(
-    reference: Reference, folder: Path, shape: Architecture, template: str, precision: PrecisionName = "fp32"
-) -> Measurement:
-    """Compares the graph in ``folder`` with ``reference`` on Bengali prompts made of ``template``.
-
-    A bundle that does not fit in memory is run layer by layer. It decodes nothing then, since every token would read
-    all weights anew: tokens of a fixed answer are given instead, and the likeliest after each is compared.
+    """Compares the graph in ``folder``, loaded as a whole, with ``reference`` on Bengali prompts made of ``template``.
 
     Args:
         reference: the checkpoint in fp32.
@@ -118,54 +89,19 @@ def measure(
         BundleError: logits are not finite, or too far from the reference; or, in fp32, a greedily decoded token
             differs.
     """
+    exported = Session(folder / MODEL_FILE)
     text = probe(folder / TOKENIZER_FILE, template, shape)
     (hidden,) = reference.hidden([text.ids])
-    bounds = text.bounds(shape.sliding_window)
-    late = _blocks(text.uncached(shape.sliding_window))
-    if fits_in_memory(folder / WEIGHTS_FILE):
-        return _measure_whole(reference, hidden, text, bounds, late, folder, shape, template, precision)
-    reading = StagedReading(StagedGraph(folder), text.ids, [bounds, [(0, len(text.ids))]])
-    cached = _compare(reference, hidden, bounds, reading.logits(_CACHED, bounds))
-    uncached = _compare(reference, hidden, late, reading.logits(_UNCACHED, late))
-    _check_distances(cached.distance, uncached.distance, precision)
-    given, first = np.array(text.given), late[0][0]
-    same = (cached.found == cached.expected)[given] & (uncached.found == uncached.expected)[given - first]
-    known = None
-    if text.answer:
-        rows = next(reading.logits(_CACHED, [(text.given.start, text.given.start + min(GREEDY_TOKENS, text.answer))]))
-        answer = text.ids[text.prompt : text.prompt + len(rows)]
-        known = known_answer_of(QUESTIONS[0], text.ids[: text.prompt], answer, rows, precision)
-    parity = _parity(cached.distance, uncached.distance, len(text.ids), len(given), int(same.sum()), forced=True)
-    return Measurement(_checked_tokens(parity, precision), known)
-
-
-def _measure_whole(
-    reference: Reference,
-    hidden: torch.Tensor,
-    text: Probe,
-    bounds: Sequence[tuple[int, int]],
-    late: Sequence[tuple[int, int]],
-    folder: Path,
-    shape: Architecture,
-    template: str,
-    precision: PrecisionName,
-) -> Measurement:
-    exported = Session(folder / MODEL_FILE)
-    cached = _compare(reference, hidden, bounds, _read_all(exported, text.ids, bounds)).distance
-    uncached = _compare(reference, hidden, late, _read_late(exported, text.ids, late)).distance
-    _check_distances(cached, uncached, precision)
+    bounds, late = text.bounds(shape.sliding_window), text.late(shape.sliding_window)
+    cached = compare(reference, hidden, bounds, _read_all(exported, text.ids, bounds)).distance
+    uncached = compare(reference, hidden, late, _read_late(exported, text.ids, late)).distance
+    check_distances(cached, uncached, precision)
     tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
     prompts = [tokenizer.encode(question).ids[: shape.context_length - GREEDY_TOKENS] for question in QUESTIONS]
     equal = greedy_agreement(reference, exported, prompts, GREEDY_TOKENS)
-    parity = _parity(cached, uncached, len(text.ids), len(prompts) * GREEDY_TOKENS, equal, forced=False)
-    _checked_tokens(parity, precision)
-    prompt = text.ids[: text.prompt]
-    return Measurement(parity, measure_known_answer(exported, QUESTIONS[0], prompt, shape.context_length, precision))
-
-
-def fits_in_memory(weights: Path) -> bool:
-    """Whether onnxruntime can hold ``weights`` now, which it copies into its kernels' layout part by part."""
-    return weights.stat().st_size * _RUNNING_FACTOR + _RUNNING_BYTES < available_memory()
+    parity = parity_of(cached, uncached, len(text.ids), (equal, len(prompts) * GREEDY_TOKENS))
+    check_tokens(parity, precision)
+    return parity
 
 
 def logit_distance(reference: Reference, exported: Session, ids: list[int], window: int) -> Distance:
@@ -175,7 +111,7 @@ def logit_distance(reference: Reference, exported: Session, ids: list[int], wind
     """
     (hidden,) = reference.hidden([ids])
     bounds = chunks(len(ids), window)
-    return _compare(reference, hidden, bounds, _read_all(exported, ids, bounds)).distance
+    return compare(reference, hidden, bounds, _read_all(exported, ids, bounds)).distance
 
 
 def greedy_agreement(reference: Reference, exported: Session, prompts: list[list[int]], count: int) -> int:
@@ -202,7 +138,7 @@ def _decode(exported: Session, prompt: list[int], count: int) -> list[int]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Comparison:
+class Comparison:
     """A distance, and the likeliest token of every row by the reference and by the graph."""
 
     distance: Distance
@@ -210,12 +146,12 @@ class _Comparison:
     found: NDArray[np.int64]
 
 
-def _compare(
+def compare(
     reference: Reference,
     hidden: torch.Tensor,
     bounds: Iterable[tuple[int, int]],
     logits: Iterable[NDArray[np.float32]],
-) -> _Comparison:
+) -> Comparison:
     """Holds ``logits`` of the rows between each of ``bounds`` against those of ``hidden``."""
     rows, expected, found = [], [], []
     for (start, end), block in zip(bounds, logits, strict=True):
@@ -225,7 +161,7 @@ def _compare(
         found.append(block.argmax(-1))
     worst, mean, divergence, top1 = np.concatenate(rows, axis=1)
     distance = Distance(float(worst.max()), float(mean.mean()), float(divergence.mean()), float(top1.mean()))
-    return _Comparison(distance, np.concatenate(expected), np.concatenate(found))
+    return Comparison(distance, np.concatenate(expected), np.concatenate(found))
 
 
 def _read_all(
@@ -247,12 +183,8 @@ def _read_late(
         yield logits[start - first : end - first]
 
 
-def _blocks(rows: range) -> list[tuple[int, int]]:
-    return [(start, min(start + _ROWS, rows.stop)) for start in range(rows.start, rows.stop, _ROWS)]
-
-
-def _check_distances(cached: Distance, uncached: Distance, precision: PrecisionName) -> None:
-    """Refuses what is beyond the `LIMITS` of ``precision``."""
+def check_distances(cached: Distance, uncached: Distance, precision: PrecisionName) -> None:
+    """Raises a `BundleError` where a distance is beyond the `LIMITS` of ``precision``."""
     limits = LIMITS[precision]
     for distance, how in ((cached, ""), (uncached, " without a cache")):
         if not np.isfinite(distance.worst):
@@ -275,20 +207,23 @@ def _check_distances(cached: Distance, uncached: Distance, precision: PrecisionN
             )
 
 
-def _checked_tokens(parity: Parity, precision: PrecisionName) -> Parity:
+def check_tokens(parity: Parity, precision: PrecisionName) -> None:
+    """Raises a `BundleError` where tokens differ that must not in ``precision``."""
     if LIMITS[precision].same_tokens and parity.greedy_equal != parity.greedy_tokens:
         raise _wrong("it decodes other tokens than the checkpoint")
-    return parity
 
 
-def _parity(cached: Distance, uncached: Distance, positions: int, tokens: int, equal: int, *, forced: bool) -> Parity:
+def parity_of(
+    cached: Distance, uncached: Distance, positions: int, tokens: tuple[int, int], *, forced: bool = False
+) -> Parity:
+    """The report of both distances, and of how many tokens are equal, of how many."""
     return Parity(
         reference=f"torch {torch.__version__} fp32",
         positions=positions,
         max_logit_diff=cached.worst,
         mean_logit_diff=cached.mean,
-        greedy_tokens=tokens,
-        greedy_equal=equal,
+        greedy_equal=tokens[0],
+        greedy_tokens=tokens[1],
         kl_divergence=cached.divergence,
         top1_agreement=cached.top1,
         uncached_max_logit_diff=uncached.worst,

@@ -21,6 +21,7 @@ Count = Annotated[int, Meta(ge=1, le=1 << 24)]
 TokenId = Annotated[int, Meta(ge=0, lt=1 << 24)]
 PromptId = Literal["card", "paper", "question"]
 PrecisionName = Literal["fp32", "fp16", "int8", "int4"]
+ProviderName = Literal["cpu", "cuda"]
 PRECISIONS: tuple[PrecisionName, ...] = get_args(PrecisionName)
 
 
@@ -111,8 +112,8 @@ class Parity(Struct, frozen=True, forbid_unknown_fields=True):
     The logits of ``positions`` tokens of one prompt were compared: their absolute differences, the mean of the
     Kullback-Leibler divergence in nats, and the share of positions with the same likeliest token. Of
     ``greedy_tokens`` tokens that the graph decoded, ``greedy_equal`` are the reference's choice after the same
-    tokens. With ``teacher_forced`` the graph was run layer by layer and decoded nothing: the tokens are those of a fixed
-    answer, and equal means that the likeliest after each was the reference's, with a cache and without. The
+    tokens. With ``teacher_forced`` the graph was run layer by layer and decoded nothing: the tokens are those of a
+    fixed answer, and equal means that the likeliest after each was the reference's, with a cache and without. The
     ``uncached`` figures are of the last positions, from before the window on, read in one step. Bundles of dagger-edge
     0.1 lack all from ``greedy_equal`` on: all of their tokens were equal.
     """
@@ -145,7 +146,7 @@ class Parity(Struct, frozen=True, forbid_unknown_fields=True):
 
 class Manifest(Struct, frozen=True, forbid_unknown_fields=True):
     """All of ``manifest.json``. ``parity`` is None where the export was told not to measure it, ``weights`` in bundles
-    of dagger-edge 0.1."""
+    of dagger-edge 0.1. ``providers`` are those that have kernels for the graph; None, in bundles of 0.1, is the CPU."""
 
     format_version: int
     name: Text
@@ -160,6 +161,12 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True):
     export_command: Text
     created: Text
     weights: dict[Text, WeightPart] | None = None
+    providers: Annotated[tuple[ProviderName, ...], Meta(min_length=1, max_length=2)] | None = None
+
+    @property
+    def made_for(self) -> tuple[ProviderName, ...]:
+        """The execution providers that the graph is made for."""
+        return self.providers or ("cpu",)
 
     @property
     def parity_summary(self) -> str:

@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 
 _ROOT = Path("/")
+# What running a bundle takes beside its weights: their largest matrix twice, and logits of a chunk.
+_RUNNING_FACTOR, _RUNNING_BYTES = 1.3, 2 << 30
 # A control group without a limit says "max", or in version 1 a number near 2**63.
 _NO_LIMIT = 1 << 60
 
@@ -22,6 +24,11 @@ def available_memory(root: Path = _ROOT) -> int:
     """
     found = [_machine(root), *_groups(root)]
     return max(0, min(left for left in found if left is not None))
+
+
+def fits_in_memory(weights: Path) -> bool:
+    """Whether onnxruntime can hold ``weights`` now, which it copies into its kernels' layout part by part."""
+    return weights.stat().st_size * _RUNNING_FACTOR + _RUNNING_BYTES < available_memory()
 
 
 def _machine(root: Path) -> int:

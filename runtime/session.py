@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import BundleError, ModelError, ProviderError, UsageError
+from .manifest import ProviderName
 
 if TYPE_CHECKING:
     import onnxruntime
 
-Provider = Literal["cpu", "cuda"]
+Provider = ProviderName
 PROVIDERS: dict[Provider, str] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 # Keys and values of every layer, in the graph's own order: each [batch, kv_heads, past, head_dim].
