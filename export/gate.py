@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +40,7 @@ def pass_gate(
     template: str,
     precision: PrecisionName,
     stream_scale: float = 1.0,
+    progress: Callable[[str], None] = lambda _line: None,
 ) -> Measurement:
     """`measure_parity` or `measure_staged`, by the memory that there is; an error names the first layer that diverges.
 
@@ -49,6 +51,7 @@ def pass_gate(
         template: the prompt template, with ``{question}``.
         precision: of the graph.
         stream_scale: the power of two that the graph's residual stream is scaled by.
+        progress: called with a line of text before what takes long.
 
     Raises:
         BundleError: the graph is too far from the checkpoint.
@@ -57,9 +60,11 @@ def pass_gate(
     try:
         if fits_in_memory(folder / WEIGHTS_FILE):
             return Measurement(measure_parity(*arguments))
+        progress("the bundle does not fit in memory: running it layer by layer")
         return measure_staged(*arguments)
     except BundleError as error:
         text = probe(folder / TOKENIZER_FILE, template, shape)
+        progress("looking for the layer that differs")
         errors = layer_errors(reference, folder, text, shape, stream_scale)
         raise BundleError(f"{error}; {describe_divergence(errors, precision)}") from None
 

@@ -21,11 +21,12 @@ from .layerwise import LayerwiseReference
 from .limits import LIMITS
 from .probe import Probe
 from .staged import Bounds, StagedGraph
-from .verify import Reference
 
 # A part that is so many times worse than its like in the other layers is wrong, though it be below the limit.
 _JUMP = 8.0
 _HEAD_ROWS = 16
+# Logits of tokens that a head has no row for are below this.
+_NO_ROW = -1e8
 
 
 class PartError(Struct, frozen=True):
@@ -59,7 +60,6 @@ def layer_errors(
     probe: Probe,
     shape: Architecture,
     stream_scale: float = 1.0,
-    head: Reference | None = None,
 ) -> list[PartError]:
     """The errors of all parts, in the order of computation; one pass of torch and one of the graph, a layer at a time.
 
@@ -69,14 +69,13 @@ def layer_errors(
         probe: what is read, in steps that end at the window.
         shape: the architecture in the manifest.
         stream_scale: the power of two that the graph's residual stream is scaled by (``stream_scale`` of the recipe).
-        head: makes the checkpoint's logits, where the graph has not all of them; by default ``checkpoint``.
 
     Raises:
         BundleError: the graph cannot be cut into layers, or loaded.
     """
     watch = _Watch(StagedGraph(folder), probe.ids, probe.bounds(shape.sliding_window), shape, stream_scale)
     (hidden,) = checkpoint.hidden([probe.ids], watch)
-    watch.compare_head((head or checkpoint).logits(hidden[-_HEAD_ROWS:]))
+    watch.compare_head(checkpoint.logits(hidden[-_HEAD_ROWS:]))
     return watch.found
 
 
@@ -132,7 +131,8 @@ class _Watch:
         """Compares the logits of the last rows with ``expected``."""
         stream = self._scaled(self._stream[:, -len(expected) :])
         logits = self._graph.head().logits(stream, np.zeros_like(stream))
-        self._note(None, "head", logits[None], expected[None])
+        kept = ~(logits.max(axis=0) <= _NO_ROW)  # NaN stays
+        self._note(None, "head", logits[None][..., kept], expected[None][..., kept])
 
     def _compare(self, index: int) -> None:
         stream = self._scaled(self._seen["given"])

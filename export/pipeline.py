@@ -120,7 +120,7 @@ def export_checkpoint(
                 progress("comparing with torch")
                 scale = float(done.get("stream_scale", 1.0))
                 reference = LayerwiseReference(weights)
-                measured = pass_gate(reference, writer.folder, shape, template, precision, scale)
+                measured = pass_gate(reference, writer.folder, shape, template, precision, scale, progress)
                 parity, known = measured.parity, measured.known_answer
                 if not parity.teacher_forced:
                     known = _known_answer(writer.folder, template, shape, precision)
