@@ -63,6 +63,7 @@ def _summary(manifest: Manifest) -> list[tuple[str, str]]:
         ("precision", manifest.precision.name),
         *((f"  {key}", str(value)) for key, value in sorted(manifest.precision.recipe.items())),
         *_weights(manifest),
+        ("made for", ", ".join(manifest.made_for)),
         ("prompt", manifest.prompt),
         ("prefix snapshot", _snapshot(manifest)),
         ("parity", manifest.parity_summary),

@@ -8,15 +8,21 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 import msgspec
 
-from ..runtime.bundle import Bundle
+from ..runtime.bundle import WEIGHTS_FILE, Bundle
 from ..runtime.errors import DaggerEdgeError, UsageError
+from ..runtime.memory import fits_in_memory
 from .export import INSTALL
 from .progress import byte_bar
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
+    from ..export.layers import PartError
     from ..runtime.agreement import Agreement
     from ..runtime.manifest import Parity
     from ..runtime.session import Provider
+
+_TOO_LARGE = "not asked: the bundle does not fit in this machine's memory"
 
 
 @click.command("verify")
@@ -28,24 +34,36 @@ if TYPE_CHECKING:
     help="Measure parity anew against the checkpoint (needs the export extra).",
 )
 @click.option("--adapter", type=click.Path(path_type=Path), metavar="DIR", help="The LoRA adapter that was merged.")
+@click.option("--layers", is_flag=True, help="With --checkpoint: compare each layer, and name the first that differs.")
 @click.option("--provider", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of one operator.  [default: one per core]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, also where something is wrong.")
 def command(
-    bundle: Path, checkpoint: Path | None, adapter: Path | None, provider: str, threads: int | None, as_json: bool
+    bundle: Path,
+    checkpoint: Path | None,
+    adapter: Path | None,
+    layers: bool,
+    provider: str,
+    threads: int | None,
+    as_json: bool,
 ) -> None:
     """Check BUNDLE: every file's size and sha256, graph and tokenizer against the manifest, and its known answer.
 
     The known answer is what the model said to one question where it was exported: it must say the same here. Exit
     code 4: something is wrong, and the message names it.
     """
-    if adapter is not None and checkpoint is None:
-        raise UsageError("--adapter goes with --checkpoint: give both")
+    for option, given in (("--adapter", adapter is not None), ("--layers", layers)):
+        if given and checkpoint is None:
+            raise UsageError(f"{option} goes with --checkpoint: give both")
     document: dict[str, Any] = {"path": str(bundle), "ok": False}
     try:
         opened = Bundle.open(bundle, bar=byte_bar)
         document |= {"files": len(opened.manifest.files), "size_bytes": opened.size_bytes}
-        answer = _known_answer(opened, cast("Provider", provider), threads)
+        if checkpoint is not None and layers:
+            _check_layers(opened, checkpoint, adapter, document, shown=not as_json)
+        # A bundle that does not fit is compared with its checkpoint layer by layer; here it would be loaded whole.
+        whole = checkpoint is None or fits_in_memory(opened.path / WEIGHTS_FILE)
+        answer = _known_answer(opened, cast("Provider", provider), threads) if whole else None
         document |= {"known_answer": answer, "parity_at_export": opened.manifest.parity}
         parity = None if checkpoint is None else _parity(opened, checkpoint, adapter)
         document |= {"parity": parity, "ok": True}
@@ -57,7 +75,7 @@ def command(
         click.echo(msgspec.json.encode(document).decode())
         return
     click.echo(f"{'files':<14} {len(opened.manifest.files)}, {opened.size_bytes / 1e6:,.1f} MB, all intact")
-    click.echo(f"{'known answer':<14} {_describe(answer)}")
+    click.echo(f"{'known answer':<14} {_describe(answer) if whole else _TOO_LARGE}")
     click.echo(f"{'at export':<14} {opened.manifest.parity_summary}")
     if parity is not None:
         click.echo(f"{'parity':<14} {parity.summary}")
@@ -80,9 +98,36 @@ def _describe(answer: Agreement | None) -> str:
 
 
 def _parity(bundle: Bundle, checkpoint: Path, adapter: Path | None) -> Parity:
+    remeasure = _remeasure()
+    click.echo(f"comparing with {checkpoint}", err=True)
+    parity: Parity = remeasure.remeasure_parity(bundle, checkpoint, adapter)
+    return parity
+
+
+def _check_layers(
+    bundle: Bundle, checkpoint: Path, adapter: Path | None, document: dict[str, Any], *, shown: bool
+) -> None:
+    """Puts the errors of all layers into the document, prints them where ``shown``, and refuses the first that
+    diverges."""
+    remeasure = _remeasure()
+    click.echo(f"comparing with {checkpoint}, layer by layer", err=True)
+    document["layers"] = errors = remeasure.measure_layers(bundle, checkpoint, adapter)
+    if shown:
+        _print_layers(errors)
+    remeasure.require_equal_layers(bundle, errors)
+
+
+def _print_layers(errors: list[PartError]) -> None:
+    click.echo(f"{'layer':<7}{'kind':<9}{'part':<14}{'error':>9}{'worst':>9}  at token")
+    for error in errors:
+        layer = "" if error.layer is None else str(error.layer)
+        numbers = f"{error.error:>9.1e}{error.worst:>9.1e}  {error.position}"
+        click.echo(f"{layer:<7}{error.kind:<9}{error.part:<14}{numbers}")
+
+
+def _remeasure() -> ModuleType:
     try:
-        from ..export.remeasure import remeasure_parity
+        from ..export import remeasure
     except ImportError as error:
         raise UsageError(INSTALL.format(command="verify --checkpoint", reason=error)) from error
-    click.echo(f"comparing with {checkpoint}", err=True)
-    return remeasure_parity(bundle, checkpoint, adapter)
+    return remeasure

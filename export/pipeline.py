@@ -21,12 +21,12 @@ from ..runtime.bundle import (
     MODEL_FILE,
     PROMPT_FILE,
     TOKENIZER_FILE,
-    WEIGHTS_FILE,
     Bundle,
     template_text,
 )
 from ..runtime.errors import UsageError
 from ..runtime.files import Bar
+from ..runtime.known_answer import KnownAnswer
 from ..runtime.manifest import FORMAT_VERSION, Architecture, HeadName, Manifest, Precision, PrecisionName, PromptId
 from ..runtime.prompt import Prompt
 from ..runtime.session import Session
@@ -34,14 +34,16 @@ from .calibration import QUESTIONS
 from .card import write_card
 from .checkpoint import Checkpoint
 from .companions import write_companions
+from .gate import pass_gate
 from .head import HeadCut
 from .inventory import weight_parts
 from .layerwise import LayerwiseReference
 from .model import write_model
 from .package import BundleWriter
+from .providers import graph_providers
 from .recipe import Recipe, recipe
-from .snapshot import measure_questions, written_prefix, written_snapshot
-from .verify import measure_parity
+from .snapshot import written_prefix, written_snapshot
+from .verify import ExportedGraph
 
 _TOOLS = (
     "torch",
@@ -53,8 +55,6 @@ _TOOLS = (
     "tokenizers",
     "safetensors",
 )
-# What running a bundle takes beside its weights: their largest matrix twice, and logits of a chunk.
-_RUNNING_FACTOR, _RUNNING_BYTES = 1.3, 2 << 30
 # Prompts of the product take some 1,500 positions; each costs 2 KiB of rotary tables in fp32.
 DEFAULT_CONTEXT = 8192
 
@@ -76,7 +76,8 @@ def export_checkpoint(
 ) -> Bundle:
     """Exports the text part of a Gemma 3 checkpoint as a new bundle, on the CPU.
 
-    Memory: about 2.6 GB at 4B in every precision; the comparison with torch runs the bundle, which is in memory then.
+    Memory: about 2.6 GB at 4B in every precision; the comparison with torch runs the bundle, as a whole where there is
+    memory for it.
 
     Args:
         checkpoint: a folder in Hugging Face's layout with safetensors and ``tokenizer.json``, of a
@@ -89,8 +90,8 @@ def export_checkpoint(
         variant: another recipe for the same, to be compared.
         head: which rows the output head keeps: ``all``, or those that graphs need (`HeadCut`).
         context: positions that the bundle has at most; no more than the checkpoint's.
-        verify: measure the graph against torch, and fail where it differs; left out where memory is too small, which
-            the manifest says.
+        verify: measure the graph against torch, and fail where it differs, naming the layer; layer by layer where the
+            bundle does not fit in memory. Leaving it out is said in the manifest.
         progress: called with a line of text before each step.
         bar: called with the bytes of all weights before they are written.
 
@@ -121,16 +122,23 @@ def export_checkpoint(
             done = write_model(weights, chosen, shape, template, writer, progress, bar, cut)
             parts = weight_parts(writer.folder / MODEL_FILE, weights.config, cut)
             parity = None
-            if verify and not _fits_in_memory(writer.folder / WEIGHTS_FILE):
-                progress("not compared with torch: the bundle needs more memory than this machine has")
-                done["verification"] = "not enough memory"
-            elif verify:
+            if verify:
                 progress("comparing with torch")
                 rows = None if cut is None else cut.rows
-                reference = LayerwiseReference(weights)
-                parity = measure_parity(reference, writer.folder, shape, template, precision, rows)
-                parity = measure_questions(parity, reference, writer.folder, shape, template, precision, rows)
-                _write_known_answer(writer.folder, template, shape, precision)
+                exported = ExportedGraph(
+                    writer.folder, shape, template, precision, float(done.get("stream_scale", 1.0)), rows
+                )
+                measured = pass_gate(LayerwiseReference(weights), exported, progress)
+                parity, known = measured.parity, measured.known_answer
+                if not parity.teacher_forced:
+                    known = _known_answer(writer.folder, template, shape, precision)
+                if known is not None:
+                    (writer.folder / KNOWN_ANSWER_FILE).write_bytes(known.encode())
+            else:
+                progress(
+                    "warning: not compared with the checkpoint, as asked for; nobody knows whether the bundle is right"
+                )
+                done["verification"] = "skipped by request"
         manifest = Manifest(
             format_version=FORMAT_VERSION,
             name=name or source.name,
@@ -146,27 +154,20 @@ def export_checkpoint(
             created=created,
             weights=parts,
             prefix=written_prefix(writer.folder, template),
+            providers=graph_providers(writer.folder / MODEL_FILE),
         )
         write_card(checkpoint, writer.folder, manifest)
         progress("sealing")
         return writer.seal(manifest)
 
 
-def _write_known_answer(folder: Path, template: str, shape: Architecture, precision: PrecisionName) -> None:
-    """Writes what the graph in ``folder`` says to a question of the product's kind, if the context has room for it."""
+def _known_answer(folder: Path, template: str, shape: Architecture, precision: PrecisionName) -> KnownAnswer | None:
+    """What the graph in ``folder`` says to a question of the product's kind, if the context has room for it."""
     prompt = Prompt(Tokenizer.from_file(str(folder / TOKENIZER_FILE)), template)
     session, ids = Session(folder / MODEL_FILE), prompt.encode(QUESTIONS[0])
     snapshot = written_snapshot(folder, prompt, shape, precision)
     start = None if snapshot is None else snapshot.start(session, ids)
-    known = measure_known_answer(session, QUESTIONS[0], ids, shape.context_length, precision, start)
-    if known is not None:
-        (folder / KNOWN_ANSWER_FILE).write_bytes(known.encode())
-
-
-def _fits_in_memory(weights: Path) -> bool:
-    """Whether onnxruntime can hold ``weights``, which it copies into its kernels' layout part by part."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return weights.stat().st_size * _RUNNING_FACTOR + _RUNNING_BYTES < memory
+    return measure_known_answer(session, QUESTIONS[0], ids, shape.context_length, precision, start)
 
 
 def _command(

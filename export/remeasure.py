@@ -1,21 +1,24 @@
-"""Parity of a bundle that is there already, against the checkpoint that it was made of."""
+"""Parity of a bundle that is there already, against the checkpoint that it was made of: as a whole, and by layers."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
 
 from ..runtime.bundle import Bundle
-from ..runtime.errors import UsageError
-from ..runtime.manifest import Manifest, Parity, PrecisionName, Source
+from ..runtime.errors import BundleError, UsageError
+from ..runtime.manifest import Parity, Source
 from .checkpoint import Checkpoint
+from .gate import pass_gate
+from .layers import PartError, describe_divergence, first_divergence, layer_errors
 from .layerwise import LayerwiseReference
-from .snapshot import measure_questions
-from .verify import measure_parity
+from .probe import probe
+from .verify import ExportedGraph
 
 
 def remeasure_parity(bundle: Bundle, checkpoint: Path, adapter: Path | None = None) -> Parity:
-    """What `measure_parity` finds now.
+    """What the gate finds now, as `pass_gate`.
 
     Args:
         bundle: opened.
@@ -24,21 +27,38 @@ def remeasure_parity(bundle: Bundle, checkpoint: Path, adapter: Path | None = No
 
     Raises:
         UsageError: the folders are no checkpoint and adapter, or not those of the bundle.
-        BundleError: the bundle is too far from the checkpoint.
+        BundleError: the bundle is too far from the checkpoint; the message names the first layer that is.
     """
-    manifest = bundle.manifest
+    with _reference(bundle, checkpoint, adapter) as reference:
+        return pass_gate(reference, ExportedGraph.of(bundle)).parity
+
+
+def measure_layers(bundle: Bundle, checkpoint: Path, adapter: Path | None = None) -> list[PartError]:
+    """How far each layer of the bundle is from the checkpoint's; arguments as of `remeasure_parity`.
+
+    Raises:
+        UsageError: the folders are no checkpoint and adapter, or not those of the bundle.
+    """
+    graph = ExportedGraph.of(bundle)
+    with _reference(bundle, checkpoint, adapter) as reference:
+        text = probe(bundle.tokenizer_path, graph.template, graph.shape)
+        return layer_errors(reference, graph.folder, text, graph.shape, graph.stream_scale)
+
+
+def require_equal_layers(bundle: Bundle, errors: Sequence[PartError]) -> None:
+    """Raises a `BundleError` that names the first of ``errors`` that is beyond the limit of the bundle's precision."""
+    precision = ExportedGraph.of(bundle).precision
+    if first_divergence(errors, precision) is not None:
+        where = describe_divergence(errors, precision)
+        raise BundleError(f"bundle {bundle.path}: its layers are not the checkpoint's: {where}; export it again")
+
+
+@contextmanager
+def _reference(bundle: Bundle, checkpoint: Path, adapter: Path | None) -> Iterator[LayerwiseReference]:
     opened = Checkpoint.open(checkpoint, adapter)
-    _check_source(opened.source(), manifest.source)
-    precision = cast("PrecisionName", manifest.precision.name)
+    _check_source(opened.source(), bundle.manifest.source)
     with opened.weights() as weights:
-        reference = LayerwiseReference(weights)
-        measured = bundle.path, manifest.architecture, bundle.prompt_template, precision, _head_rows(manifest)
-        return measure_questions(measure_parity(reference, *measured), reference, *measured)
-
-
-def _head_rows(manifest: Manifest) -> int | None:
-    rows = manifest.precision.recipe.get("head_rows")
-    return None if rows is None else int(rows)
+        yield LayerwiseReference(weights)
 
 
 def _check_source(found: Source, wanted: Source) -> None:

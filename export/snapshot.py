@@ -7,13 +7,14 @@ al., 2024, arXiv:2410.05265).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import torch
 from numpy.lib.format import write_array_header_1_0
+from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from ..runtime.bundle import MODEL_FILE, PREFIX_FILE, TOKENIZER_FILE
@@ -25,7 +26,8 @@ from ..runtime.session import Cache, Session
 from ..runtime.snapshot import Snapshot, map_state, state_shape, state_type
 from .calibration import QUESTIONS
 from .layerwise import LayerwiseReference
-from .verify import Reference, _row_distances, over_kept_rows, read
+from .staged import StagedGraph, StagedReading, Way
+from .verify import ExportedGraph, Reference, _row_distances, over_kept_rows, read
 from .weights import Weights
 
 # By how much the state that the graph computes may differ, relative to its size: in all layers where the graph is exact
@@ -117,42 +119,30 @@ def written_snapshot(folder: Path, prompt: Prompt, shape: Architecture, precisio
     return Snapshot(ids, map_state(path, state_shape(shape, len(ids)), state_type(precision)))
 
 
-def measure_questions(
-    parity: Parity,
-    reference: Reference,
-    folder: Path,
-    shape: Architecture,
-    template: str,
-    precision: PrecisionName,
-    head_rows: int | None = None,
-) -> Parity:
+def measure_questions(parity: Parity, reference: Reference, graph: ExportedGraph, *, staged: bool = False) -> Parity:
     """``parity`` with what it is on `QUESTIONS`, after the prompts' common beginning, read as the bundle is used.
 
     Args:
-        parity: of the bundle.
+        parity: of the graph.
         reference: the checkpoint in fp32.
-        folder: holds the graph, its weights, ``tokenizer.json`` and perhaps a snapshot.
-        shape: the architecture in the manifest.
-        template: the prompt template, with ``{question}``.
-        precision: of the graph.
-        head_rows: how many rows its head keeps; None is all.
+        graph: what is measured; with a snapshot it is read from that.
+        staged: run it layer by layer.
 
     Raises:
         BundleError: the snapshot is not the state that the graph asks for.
     """
-    session, prompt = Session(folder / MODEL_FILE), _prompt(folder, template)
-    snapshot = written_snapshot(folder, prompt, shape, precision)
-    prompts = [ids for ids in map(prompt.encode, QUESTIONS) if len(ids) <= shape.context_length]
+    prompt = _prompt(graph.folder, graph.template)
+    snapshot = written_snapshot(graph.folder, prompt, graph.shape, graph.precision)
+    prompts = [ids for ids in map(prompt.encode, QUESTIONS) if len(ids) <= graph.shape.context_length]
     if not prompts:
         return parity
-    if snapshot is not None:
-        check_snapshot(session, snapshot, prompts[0], precision)
-    reference, rows = over_kept_rows(reference, session, shape, head_rows), []
-    for ids, hidden in zip(prompts, reference.hidden(prompts), strict=True):
-        cache, length = (
-            snapshot.start(session, ids) if snapshot is not None else _read_start(session, ids, len(prompt.prefix_ids))
-        )
-        rows.append(_row_distances(reference.logits(hidden[length:]), read(session, ids[length:], cache)[0]))
+    readings = (_read_staged if staged else _read_whole)(graph, prompts, len(prompt.prefix_ids), snapshot)
+    rows = []
+    for hidden, (own, used) in zip(reference.hidden(prompts), readings, strict=True):
+        if snapshot is not None:
+            _check_divergence(own, used, graph.precision)
+        expected = over_kept_rows(reference, graph, used[0]).logits(hidden[-len(used) :])
+        rows.append(_row_distances(expected, used))
     _, _, divergence, top1 = np.concatenate(rows, axis=1)
     return msgspec.structs.replace(
         parity,
@@ -162,24 +152,56 @@ def measure_questions(
     )
 
 
-def check_snapshot(session: Session, snapshot: Snapshot, ids: Sequence[int], precision: PrecisionName) -> None:
-    """Holds the snapshot, and what the graph says of ``ids`` after it, against the graph's own reading.
+# Logits [n, vocab] of a question's last n tokens: after the state that the graph itself reads, and after the snapshot
+# where there is one.
+_Readings = Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]
+
+
+def _read_whole(
+    graph: ExportedGraph, prompts: Sequence[Sequence[int]], length: int, snapshot: Snapshot | None
+) -> _Readings:
+    session = Session(graph.folder / MODEL_FILE)
+    for number, ids in enumerate(prompts):
+        start = None if snapshot is None else snapshot.start(session, ids)
+        own = _read_start(session, ids, length if start is None else start.length)
+        if start is not None and number == 0:
+            check_state(own.cache, start.cache, graph.precision)
+        logits = read(session, ids[own.length :], own.cache)[0]
+        yield logits, logits if start is None else read(session, ids[start.length :], start.cache)[0]
+
+
+def _read_staged(
+    graph: ExportedGraph, prompts: Sequence[Sequence[int]], length: int, snapshot: Snapshot | None
+) -> _Readings:
+    staged = StagedGraph(graph.folder)
+    for ids in prompts:
+        from_snapshot = snapshot is not None and list(ids[:length]) == list(snapshot.ids)
+        first = min(length, len(ids) - 1)
+        ways = [Way([(0, len(ids))])]
+        if snapshot is not None and from_snapshot:
+            ways.append(Way([(first, len(ids))], snapshot.state))
+        reading = StagedReading(staged, ids, ways)
+        own, *used = (next(reading.logits(way, [(first, len(ids))])) for way in range(len(ways)))
+        yield own, used[0] if used else own
+
+
+def check_state(own: Cache, found: Cache, precision: PrecisionName) -> None:
+    """Holds a snapshot's state against the graph's ``own``.
 
     Raises:
-        BundleError: they are further apart than `MAX_ERROR` or `MAX_DIVERGENCE`, or not finite.
+        BundleError: they are further apart than `MAX_ERROR`, or not finite.
     """
-    start = snapshot.start(session, ids)
-    own = _read_start(session, ids, start.length)
-    exact = precision in {"fp32", "fp16"}
-    errors = state_errors(own.cache, start.cache)
-    error = float(np.max(errors if exact else errors[:2]))
+    errors = state_errors(own, found)
+    error = float(np.max(errors if precision in {"fp32", "fp16"} else errors[:2]))
     if not error <= MAX_ERROR[precision]:
         raise BundleError(
             f"the prefix snapshot is not the graph's state: they differ by {error:.3g} of its size, the limit in"
             f" {precision} is {MAX_ERROR[precision]:g}"
         )
-    expected, found = (read(session, ids[start.length :], cache)[0] for cache in (own.cache, start.cache))
-    divergence = float(_row_distances(expected, found)[2].mean())
+
+
+def _check_divergence(own: NDArray[np.float32], used: NDArray[np.float32], precision: PrecisionName) -> None:
+    divergence = float(_row_distances(own, used)[2].mean())
     if not divergence <= MAX_DIVERGENCE[precision]:
         raise BundleError(
             f"the prefix snapshot is not the graph's state: after it, logits are {divergence:.3g} nats away"

@@ -1,37 +1,31 @@
 """The parity gate: the exported graph in onnxruntime against the checkpoint in torch fp32.
 
 A graph can load, run and answer garbage (a window off by one, a missing scale), so every export is measured:
-logits of every position of a prompt longer than the sliding window, read in chunks that stop at the window's
-edge; and greedy decoding with a cache, without one, and by torch.
+logits of every position of a prompt with an answer that is longer than the sliding window, read in steps that stop at
+the window's edge, and again without a cache; and greedy decoding with a cache, without one, and by torch.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from ..runtime.bundle import MODEL_FILE, TOKENIZER_FILE
+from ..runtime.bundle import MODEL_FILE, TOKENIZER_FILE, Bundle
 from ..runtime.errors import BundleError
 from ..runtime.manifest import Architecture, Parity, PrecisionName
-from ..runtime.prompt import PLACEHOLDER
 from ..runtime.session import REMOVED_LOGIT, Cache, Session
 from .calibration import QUESTIONS
+from .limits import LIMITS
+from .probe import chunks, probe
 
-# Measured on Gemma 3 270M in fp32: 4e-4 and 2e-10. A wrong graph is off by whole units.
-MAX_LOGIT_DIFF = 1e-2
-MAX_DIVERGENCE: dict[PrecisionName, float] = {"fp32": 1e-6, "fp16": 0.02, "int8": 0.2, "int4": 2.0}
 GREEDY_TOKENS = 16
-
-_CHUNK_TOKENS = 61
-_BEYOND_WINDOW = 32
 
 
 class Reference(Protocol):
@@ -42,6 +36,41 @@ class Reference(Protocol):
 
     def logits(self, hidden: torch.Tensor) -> NDArray[np.float32]:
         """Logits [n, vocab] of ``hidden`` [n, hidden]."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedGraph:
+    """What is measured.
+
+    Attributes:
+        folder: holds the graph, its weights, ``tokenizer.json``, and perhaps a snapshot.
+        shape: the architecture in the manifest.
+        template: the prompt template, with ``{question}``.
+        precision: of the graph; it says how far the graph may be from the reference (`LIMITS`).
+        stream_scale: the power of two that its residual stream is scaled by.
+        head_rows: how many rows its head keeps, which alone are compared; None is all.
+    """
+
+    folder: Path
+    shape: Architecture
+    template: str
+    precision: PrecisionName = "fp32"
+    stream_scale: float = 1.0
+    head_rows: int | None = None
+
+    @classmethod
+    def of(cls, bundle: Bundle) -> Self:
+        """That of a bundle."""
+        manifest, recipe = bundle.manifest, bundle.manifest.precision.recipe
+        rows = recipe.get("head_rows")
+        return cls(
+            bundle.path,
+            manifest.architecture,
+            bundle.prompt_template,
+            cast("PrecisionName", manifest.precision.name),
+            float(recipe.get("stream_scale", 1.0)),
+            None if rows is None else int(rows),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,17 +109,17 @@ class CutReference:
         return logits
 
 
-def over_kept_rows(reference: Reference, exported: Session, shape: Architecture, head_rows: int | None) -> Reference:
-    """``reference`` with the rows alone that the head of ``exported`` keeps; None is all.
+def over_kept_rows(reference: Reference, graph: ExportedGraph, row: NDArray[np.float32]) -> Reference:
+    """``reference`` with those rows alone that the head of ``graph`` keeps, as its logits ``row`` [vocab] show.
 
     Raises:
-        BundleError: the head has another number of rows.
+        BundleError: they are not as many as they should be.
     """
-    if head_rows is None:
+    if graph.head_rows is None:
         return reference
-    removed = read(exported, [0], exported.empty_cache())[0][0] == REMOVED_LOGIT
-    if shape.vocab_size - removed.sum() != head_rows:
-        raise _wrong(f"its head has {shape.vocab_size - removed.sum()} rows, not {head_rows}")
+    removed = row == REMOVED_LOGIT
+    if int((~removed).sum()) != graph.head_rows:
+        raise _wrong(f"its head has {int((~removed).sum())} rows, not {graph.head_rows}")
     return CutReference(reference, removed)
 
 
@@ -111,59 +140,28 @@ def read(session: Session, ids: Sequence[int], cache: Cache) -> tuple[NDArray[np
     return logits[0], longer
 
 
-def measure_parity(
-    reference: Reference,
-    folder: Path,
-    shape: Architecture,
-    template: str,
-    precision: PrecisionName = "fp32",
-    head_rows: int | None = None,
-) -> Parity:
-    """Compares the graph in ``folder`` with ``reference`` on Bengali prompts made of ``template``.
-
-    Args:
-        reference: the checkpoint in fp32.
-        folder: holds the graph, its weights and ``tokenizer.json``.
-        shape: the architecture in the manifest.
-        template: the prompt template, with ``{question}``.
-        precision: of the graph; it says how far the graph may be from the reference.
-        head_rows: how many rows its head keeps, which alone are compared; None is all.
+def measure_parity(reference: Reference, graph: ExportedGraph) -> Parity:
+    """Compares ``graph``, loaded as a whole, with the checkpoint in fp32 on Bengali prompts made of its template.
 
     Raises:
         BundleError: logits are not finite, or too far from the reference; its head has another number of rows; or,
             in fp32, a greedily decoded token differs.
     """
-    exported = Session(folder / MODEL_FILE)
-    tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
-    longest = _long_prompt(tokenizer, template, shape)
-    reference = over_kept_rows(reference, exported, shape, head_rows)
-    distance = logit_distance(reference, exported, longest, shape.sliding_window)
-    if not np.isfinite(distance.worst):
-        raise _wrong("it gives logits that are not finite" + ("; export in fp32" if precision == "fp16" else ""))
-    if precision == "fp32" and distance.worst > MAX_LOGIT_DIFF:
-        raise _wrong(
-            f"its logits differ from the checkpoint's by up to {distance.worst:.3g}, the limit is {MAX_LOGIT_DIFF:g}"
-        )
-    if distance.divergence > MAX_DIVERGENCE[precision]:
-        raise _wrong(
-            f"its logits differ from the checkpoint's by {distance.divergence:.3g} nats (Kullback-Leibler), the limit"
-            f" in {precision} is {MAX_DIVERGENCE[precision]:g}"
-        )
+    shape, precision, tokenizer_path = graph.shape, graph.precision, graph.folder / TOKENIZER_FILE
+    exported = Session(graph.folder / MODEL_FILE)
+    text = probe(tokenizer_path, graph.template, shape)
+    reference = over_kept_rows(reference, graph, read(exported, text.ids[:1], exported.empty_cache())[0][0])
+    (hidden,) = reference.hidden([text.ids])
+    bounds, late = text.bounds(shape.sliding_window), text.late(shape.sliding_window)
+    cached = compare(reference, hidden, bounds, _read_all(exported, text.ids, bounds)).distance
+    uncached = compare(reference, hidden, late, _read_late(exported, text.ids, late)).distance
+    check_distances(cached, uncached, precision)
+    tokenizer = Tokenizer.from_file(str(tokenizer_path))
     prompts = [tokenizer.encode(question).ids[: shape.context_length - GREEDY_TOKENS] for question in QUESTIONS]
     equal = greedy_agreement(reference, exported, prompts, GREEDY_TOKENS)
-    tokens = len(prompts) * GREEDY_TOKENS
-    if precision == "fp32" and equal < tokens:
-        raise _wrong("it decodes other tokens than the checkpoint")
-    return Parity(
-        reference=f"torch {torch.__version__} fp32",
-        positions=len(longest),
-        max_logit_diff=distance.worst,
-        mean_logit_diff=distance.mean,
-        greedy_tokens=tokens,
-        greedy_equal=equal,
-        kl_divergence=distance.divergence,
-        top1_agreement=distance.top1,
-    )
+    parity = parity_of(cached, uncached, len(text.ids), (equal, len(prompts) * GREEDY_TOKENS))
+    check_tokens(parity, precision)
+    return parity
 
 
 def logit_distance(reference: Reference, exported: Session, ids: list[int], window: int) -> Distance:
@@ -172,13 +170,8 @@ def logit_distance(reference: Reference, exported: Session, ids: list[int], wind
     ``window`` is the sliding window in tokens: chunks end just before, at and just after it.
     """
     (hidden,) = reference.hidden([ids])
-    rows, cache = [], exported.empty_cache()
-    for start, end in _chunks(len(ids), window):
-        # Logits chunk by chunk: at Gemma's vocabulary, all of them at once are gigabytes.
-        logits, cache = read(exported, ids[start:end], cache)
-        rows.append(_row_distances(reference.logits(hidden[start:end]), logits))
-    worst, mean, divergence, top1 = np.concatenate(rows, axis=1)
-    return Distance(float(worst.max()), float(mean.mean()), float(divergence.mean()), float(top1.mean()))
+    bounds = chunks(len(ids), window)
+    return compare(reference, hidden, bounds, _read_all(exported, ids, bounds)).distance
 
 
 def greedy_agreement(reference: Reference, exported: Session, prompts: list[list[int]], count: int) -> int:
@@ -204,6 +197,101 @@ def _decode(exported: Session, prompt: list[int], count: int) -> list[int]:
     return ids
 
 
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A distance, and the likeliest token of every row by the reference and by the graph."""
+
+    distance: Distance
+    expected: NDArray[np.int64]
+    found: NDArray[np.int64]
+
+
+def compare(
+    reference: Reference,
+    hidden: torch.Tensor,
+    bounds: Iterable[tuple[int, int]],
+    logits: Iterable[NDArray[np.float32]],
+) -> Comparison:
+    """Holds ``logits`` of the rows between each of ``bounds`` against those of ``hidden``."""
+    rows, expected, found = [], [], []
+    for (start, end), block in zip(bounds, logits, strict=True):
+        wanted = reference.logits(hidden[start:end])
+        rows.append(_row_distances(wanted, block))
+        expected.append(wanted.argmax(-1))
+        found.append(block.argmax(-1))
+    worst, mean, divergence, top1 = np.concatenate(rows, axis=1)
+    distance = Distance(float(worst.max()), float(mean.mean()), float(divergence.mean()), float(top1.mean()))
+    return Comparison(distance, np.concatenate(expected), np.concatenate(found))
+
+
+def _read_all(
+    exported: Session, ids: Sequence[int], bounds: Iterable[tuple[int, int]]
+) -> Iterator[NDArray[np.float32]]:
+    cache = exported.empty_cache()
+    for start, end in bounds:
+        logits, cache = read(exported, ids[start:end], cache)
+        yield logits
+
+
+def _read_late(
+    exported: Session, ids: Sequence[int], bounds: Sequence[tuple[int, int]]
+) -> Iterator[NDArray[np.float32]]:
+    """Logits of the last rows, from the first of ``bounds`` on, in one step without a cache."""
+    first = bounds[0][0]
+    logits = exported.step(np.array([ids], np.int64), exported.empty_cache(), keep=len(ids) - first)[0][0]
+    for start, end in bounds:
+        yield logits[start - first : end - first]
+
+
+def check_distances(cached: Distance, uncached: Distance, precision: PrecisionName) -> None:
+    """Raises a `BundleError` where a distance is beyond the `LIMITS` of ``precision``."""
+    limits = LIMITS[precision]
+    for distance, how in ((cached, ""), (uncached, " without a cache")):
+        if not np.isfinite(distance.worst):
+            remedy = "; export in fp32" if precision == "fp16" else ""
+            raise _wrong(f"it gives logits that are not finite{how}{remedy}")
+        if limits.logit_diff is not None and distance.worst > limits.logit_diff:
+            raise _wrong(
+                f"its logits{how} differ from the checkpoint's by up to {distance.worst:.3g}, the limit is"
+                f" {limits.logit_diff:g}"
+            )
+        if distance.divergence > limits.divergence:
+            raise _wrong(
+                f"its logits{how} differ from the checkpoint's by {distance.divergence:.3g} nats (Kullback-Leibler),"
+                f" the limit in {precision} is {limits.divergence:g}"
+            )
+        if distance.top1 < limits.top1:
+            raise _wrong(
+                f"its likeliest token{how} is the checkpoint's at {distance.top1:.1%} of the positions, the limit in"
+                f" {precision} is {limits.top1:.0%}"
+            )
+
+
+def check_tokens(parity: Parity, precision: PrecisionName) -> None:
+    """Raises a `BundleError` where tokens differ that must not in ``precision``."""
+    if LIMITS[precision].same_tokens and parity.greedy_equal != parity.greedy_tokens:
+        raise _wrong("it decodes other tokens than the checkpoint")
+
+
+def parity_of(
+    cached: Distance, uncached: Distance, positions: int, tokens: tuple[int, int], *, forced: bool = False
+) -> Parity:
+    """The report of both distances, and of how many tokens are equal, of how many."""
+    return Parity(
+        reference=f"torch {torch.__version__} fp32",
+        positions=positions,
+        max_logit_diff=cached.worst,
+        mean_logit_diff=cached.mean,
+        greedy_equal=tokens[0],
+        greedy_tokens=tokens[1],
+        kl_divergence=cached.divergence,
+        top1_agreement=cached.top1,
+        uncached_max_logit_diff=uncached.worst,
+        uncached_kl_divergence=uncached.divergence,
+        teacher_forced=forced,
+    )
+
+
 def _row_distances(expected: NDArray[np.float32], found: NDArray[np.float32]) -> NDArray[np.float64]:
     """Of every row: largest and mean difference, divergence, and 1 where the likeliest token is the same."""
     difference = np.abs(expected - found)
@@ -222,21 +310,3 @@ def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
 
 def _wrong(what: str) -> BundleError:
     return BundleError(f"the graph is not the checkpoint's model: {what}")
-
-
-def _long_prompt(tokenizer: Tokenizer, template: str, shape: Architecture) -> list[int]:
-    """Ids of a prompt that is longer than the sliding window, where the model's context allows it."""
-    wanted = min(shape.sliding_window + _BEYOND_WINDOW, shape.context_length)
-    ids: list[int] = tokenizer.encode(template.replace(PLACEHOLDER, QUESTIONS[0])).ids
-    for number in range(1, wanted):
-        if len(ids) >= wanted:
-            break
-        text = f"\n{number}. {QUESTIONS[number % len(QUESTIONS)]}"
-        ids = ids + tokenizer.encode(text, add_special_tokens=False).ids
-    return ids[: shape.context_length]
-
-
-def _chunks(length: int, window: int) -> Iterator[tuple[int, int]]:
-    """Bounds of chunks that cover ``length``, with single steps around ``window``."""
-    edges = (edge for edge in (window - 1, window, window + 1) if 0 < edge < length)
-    return itertools.pairwise(sorted({*range(0, length, _CHUNK_TOKENS), *edges, length}))

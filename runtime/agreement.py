@@ -22,7 +22,7 @@ _TOLERANCE: dict[PrecisionName, float] = {"fp32": 0.002, "fp16": 0.05, "int8": 0
 
 class Agreement(Struct, frozen=True):
     """How a machine's logits compare with the known answer's: the largest difference at the tokens that the answer
-    names, the tolerance, and how many of ``tokens`` tokens are likeliest here too."""
+    names, the tolerance, and at how many of ``tokens`` steps the token that was likeliest is so here too."""
 
     max_logit_diff: float
     tolerance: float
@@ -55,6 +55,19 @@ def measure_known_answer(
         rows.append(logits[0, -1])
         feed = [int(rows[-1].argmax())]
         answer += feed
+    return known_answer_of(question, prompt, answer, rows, precision, read)
+
+
+def known_answer_of(
+    question: str,
+    prompt: Sequence[int],
+    answer: Sequence[int],
+    rows: Sequence[NDArray[np.float32]] | NDArray[np.float32],
+    precision: PrecisionName,
+    prefix_tokens: int = 0,
+) -> KnownAnswer:
+    """What a model said after ``prompt``, the ids of ``question``, where it was then given ``answer`` token by token:
+    ``rows`` are the logits [vocab] before each of these. The first ``prefix_tokens`` were a snapshot's."""
     top = [np.argsort(-row, kind="stable")[:_TOP] for row in rows]
     return KnownAnswer(
         question,
@@ -63,7 +76,7 @@ def measure_known_answer(
         tuple(tuple(ids.tolist()) for ids in top),
         tuple(tuple(row[ids].tolist()) for row, ids in zip(rows, top, strict=True)),
         tolerance=_TOLERANCE[precision] * float(np.mean([row[row != REMOVED_LOGIT].std() for row in rows])),
-        prefix_tokens=0 if start is None else start.length,
+        prefix_tokens=prefix_tokens,
     )
 
 
@@ -86,7 +99,8 @@ def compare_known_answer(session: Session, known: KnownAnswer, start: Start | No
         above = row.max() - max(expected)
         # Unlike Python's maximum, numpy's keeps NaN.
         worst = float(np.max([worst, above, *differences]))
-        equal += int(row.argmax()) == token
+        # The likeliest at export: the answer's own token, but where a fixed text was given instead.
+        equal += int(row.argmax()) == ids[0]
         feed = [token]
         if not np.isfinite(worst):
             break

@@ -27,7 +27,8 @@ class KnownAnswer(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
     Attributes:
         question: what was asked.
         prompt_ids: the question inside the bundle's template, as ids.
-        answer_ids: the likeliest tokens after it, one after the other.
+        answer_ids: the likeliest tokens after it, one after the other; those of a fixed answer where the export ran
+            the model layer by layer.
         top_ids: at each of these steps the likeliest tokens.
         top_logits: their logits.
         tolerance: by how much another machine's logits may differ.

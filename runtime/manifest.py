@@ -24,6 +24,7 @@ TokenId = Annotated[int, Meta(ge=0, lt=1 << 24)]
 PromptId = Literal["card", "paper", "question"]
 PrecisionName = Literal["fp32", "fp16", "int8", "int4"]
 HeadName = Literal["all", "grammar", "short"]
+ProviderName = Literal["cpu", "cuda"]
 PRECISIONS: tuple[PrecisionName, ...] = get_args(PrecisionName)
 HEADS: tuple[HeadName, ...] = get_args(HeadName)
 
@@ -127,10 +128,12 @@ class Parity(Struct, frozen=True, forbid_unknown_fields=True):
     The logits of ``positions`` tokens of one prompt were compared: their absolute differences, the mean of the
     Kullback-Leibler divergence in nats, and the share of positions with the same likeliest token. Of
     ``greedy_tokens`` tokens that the graph decoded, ``greedy_equal`` are the reference's choice after the same
-    tokens. Bundles of dagger-edge 0.1 lack the last three: all of their tokens were equal.
-
-    ``question_positions`` are those after the prompts' common beginning, of questions of the product, read as the
-    bundle is used: from its snapshot, if it has one. None where the context has no room for them.
+    tokens. With ``teacher_forced`` the graph was run layer by layer and decoded nothing: the tokens are those of a
+    fixed answer, and equal means that the likeliest after each was the reference's, with a cache and without. The
+    ``uncached`` figures are of the last positions, from before the window on, read in one step. ``question_positions``
+    are those after the prompts' common beginning, of questions of the product, read as the bundle is used: from its
+    snapshot, if it has one; None where the context has no room for them. Bundles of dagger-edge 0.1 lack all from
+    ``greedy_equal`` on: all of their tokens were equal.
     """
 
     reference: Text
@@ -141,6 +144,9 @@ class Parity(Struct, frozen=True, forbid_unknown_fields=True):
     greedy_equal: Annotated[int, Meta(ge=0)] | None = None
     kl_divergence: float | None = None
     top1_agreement: float | None = None
+    uncached_max_logit_diff: float | None = None
+    uncached_kl_divergence: float | None = None
+    teacher_forced: bool = False
     question_positions: Count | None = None
     question_kl_divergence: float | None = None
     question_top1_agreement: float | None = None
@@ -152,9 +158,10 @@ class Parity(Struct, frozen=True, forbid_unknown_fields=True):
         if self.top1_agreement is not None:
             distance += f", the same token likeliest at {self.top1_agreement:.1%}"
         equal = self.greedy_tokens if self.greedy_equal is None else self.greedy_equal
+        tokens = "likeliest tokens after a given answer's" if self.teacher_forced else "greedily decoded tokens"
         line = (
             f"logits within {self.max_logit_diff:.2g} of {self.reference} (mean {self.mean_logit_diff:.2g}{distance};"
-            f" {self.positions} positions); {equal} of {self.greedy_tokens} greedily decoded tokens equal"
+            f" {self.positions} positions); {equal} of {self.greedy_tokens} {tokens} equal"
         )
         if self.question_kl_divergence is None or self.question_top1_agreement is None:
             return line
@@ -166,7 +173,8 @@ class Parity(Struct, frozen=True, forbid_unknown_fields=True):
 
 class Manifest(Struct, frozen=True, forbid_unknown_fields=True):
     """All of ``manifest.json``. ``parity`` is None where the export was told not to measure it, ``weights`` in bundles
-    of dagger-edge 0.1, ``prefix`` where there is no snapshot."""
+    of dagger-edge 0.1, ``prefix`` where there is no snapshot. ``providers`` are those that have kernels for the graph;
+    None, in bundles of 0.1, is the CPU."""
 
     format_version: int
     name: Text
@@ -182,6 +190,12 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True):
     created: Text
     weights: dict[Text, WeightPart] | None = None
     prefix: Prefix | None = None
+    providers: Annotated[tuple[ProviderName, ...], Meta(min_length=1, max_length=2)] | None = None
+
+    @property
+    def made_for(self) -> tuple[ProviderName, ...]:
+        """The execution providers that the graph is made for."""
+        return self.providers or ("cpu",)
 
     @property
     def parity_summary(self) -> str:

@@ -1,20 +1,21 @@
-"""The only module that imports onnxruntime: opens a decoder and runs steps of it."""
+"""The only module that imports onnxruntime: opens a decoder and runs steps of it, or runs a piece of one."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import BundleError, ModelError, ProviderError, UsageError
+from .manifest import ProviderName
 
 if TYPE_CHECKING:
     import onnxruntime
 
-Provider = Literal["cpu", "cuda"]
+Provider = ProviderName
 PROVIDERS: dict[Provider, str] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 # Keys and values of every layer, in the graph's own order: each [batch, kv_heads, past, head_dim].
@@ -142,6 +143,43 @@ class Session:
             raise BundleError(f"{model}: its KV cache is of type {self._past[0].type}; export it again")
         if not all(isinstance(size, int) for size in shapes.pop()):
             raise BundleError(f"{model}: the heads of its KV cache have no fixed size; export it again")
+
+
+class Piece:
+    """A piece of a decoder's graph, on the CPU: for those who check it part by part.
+
+    Args:
+        graph: the piece as an ONNX file's bytes.
+        folder: where the files lie that its weights are in; they are read there, and nothing is written.
+
+    Raises:
+        ProviderError: onnxruntime is missing or too old.
+        BundleError: the piece cannot be loaded.
+    """
+
+    def __init__(self, graph: bytes, folder: Path) -> None:
+        ort = _import_onnxruntime()
+        options = ort.SessionOptions()
+        options.log_severity_level = 4
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
+        try:
+            self._session = ort.InferenceSession(graph, options, providers=[PROVIDERS["cpu"]], enable_fallback=0)
+        except Exception as error:  # onnxruntime's errors have no common base of their own
+            raise BundleError(
+                f"{folder}: onnxruntime cannot load a part of the graph ({_first_line(error)}); export it again"
+            ) from None
+
+    def run(self, outputs: Sequence[str], feed: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        """The tensors ``outputs`` for the inputs ``feed``.
+
+        Raises:
+            ModelError: onnxruntime fails, out of memory for example.
+        """
+        try:
+            made: list[NDArray[Any]] = self._session.run(list(outputs), dict(feed))
+        except Exception as error:  # onnxruntime's errors have no common base of their own
+            raise ModelError(f"onnxruntime failed in a part of the graph ({_first_line(error)})") from None
+        return made
 
 
 def _import_onnxruntime() -> onnxruntime:

@@ -24,13 +24,13 @@ State = NDArray[np.floating]
 class Snapshot:
     """A state, and the ids that it is of.
 
-    Args:
+    Attributes:
         ids: the ids.
         state: theirs, [layers, 2 (key, value), kv_heads, len(ids), head_dim]; float32 or float16.
     """
 
     def __init__(self, ids: Sequence[int], state: State) -> None:
-        self._ids, self._state = list(ids), state
+        self.ids, self.state = list(ids), state
         self._cache: Cache | None = None
 
     def start(self, session: Session, prompt: Sequence[int]) -> Start:
@@ -40,11 +40,11 @@ class Snapshot:
         of the prompt is left to be read. The state is brought into the session's type once, and kept so.
         """
         if self._cache is None:
-            self._cache = session.load_cache(self._state)
-        length = min(len(self._ids), len(prompt) - 1)
-        equal = [one == other for one, other in zip(self._ids[:length], prompt, strict=False)]
+            self._cache = session.load_cache(self.state)
+        length = min(len(self.ids), len(prompt) - 1)
+        equal = [one == other for one, other in zip(self.ids[:length], prompt, strict=False)]
         length = equal.index(False) if False in equal else length
-        if length == len(self._ids):
+        if length == len(self.ids):
             return Start(self._cache, length)
         return Start([array[:, :, :length] for array in self._cache], length)
 

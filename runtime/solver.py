@@ -14,11 +14,11 @@ from msgspec import Struct
 from .agreement import Agreement, compare_known_answer
 from .bundle import Bundle
 from .decode import Decode, Start, Stop, decode_greedy
-from .errors import BundleError, DaggerEdgeError, UsageError
+from .errors import BundleError, DaggerEdgeError, ProviderError, UsageError
 from .graph import Graph, GraphError, Node, Result, execute
 from .graph.schema import GraphWarning
 from .prompt import Prompt
-from .session import Provider, Session
+from .session import PROVIDERS, Provider, Session
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -136,9 +136,10 @@ class Solver:
 
         Raises:
             BundleError: the bundle is missing, altered, or cannot be loaded.
-            ProviderError: onnxruntime or the provider is not to be had.
+            ProviderError: onnxruntime or the provider is not to be had, or the bundle is not made for the provider.
         """
         opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle, verify=verify)
+        _check_provider(opened, provider)
         tokenizer = _load_tokenizer(opened.tokenizer_path)
         session = Session(opened.model_path, provider=provider, threads=threads)
         return cls(opened, session, tokenizer)
@@ -259,6 +260,16 @@ def demo(*, provider: Provider = "cpu", threads: int | None = None) -> Solver:
 def demo_bundle() -> Path:
     """The folder of the bundle inside the package."""
     return Path(str(resources.files("dagger_edge"))) / "bundles" / "demo"
+
+
+def _check_provider(bundle: Bundle, provider: Provider) -> None:
+    """Refuses a provider that would leave parts of the graph to the CPU; unknown ones are left to `Session`."""
+    made_for = bundle.manifest.made_for
+    if provider in PROVIDERS and provider not in made_for:
+        raise ProviderError(
+            f"bundle {bundle.path}: its graph is made for {' and '.join(made_for)}, {PROVIDERS[provider]} lacks kernels"
+            " for it; export the checkpoint with --precision fp16 for CUDA, or use --provider cpu"
+        )
 
 
 def _check_agreement(bundle: Bundle, session: Session, tokenizer: Tokenizer) -> None:

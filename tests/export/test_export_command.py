@@ -57,6 +57,19 @@ def test_a_terminal_is_shown_bytes_and_time_left(checkpoint: Path, tmp_path: Pat
     assert b"0 of 0 MB" in shown
 
 
+def test_no_verify_warns_and_stays_visible(checkpoint: Path, tmp_path: Path) -> None:
+    """A bundle that nobody compared must not look like one that passed."""
+    done = dagger_edge("export", checkpoint, tmp_path / "made", "--no-verify")
+    assert done.returncode == 0
+    assert [line for line in done.stderr.splitlines() if line.startswith("warning: not compared with the checkpoint")]
+    manifest = Bundle.open(tmp_path / "made").manifest
+    assert manifest.precision.recipe["verification"] == "skipped by request"
+    assert manifest.export_command.endswith("--no-verify")
+    shown = dagger_edge("inspect", tmp_path / "made").stdout
+    assert "skipped by request" in shown
+    assert "not measured at export" in shown
+
+
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
 def test_the_precision_is_in_the_manifest(checkpoint: Path, tmp_path: Path, precision: str) -> None:
     done = dagger_edge("export", checkpoint, tmp_path / "made", "--precision", precision, "--context", "100")
@@ -80,6 +93,7 @@ def test_inspect_tells_what_the_bundle_is(bundle: Bundle) -> None:
         "greedily decoded tokens equal",
         "all intact",
         "model.onnx.data",
+        "made for",
     ):
         assert word in text.stdout
     document = json.loads(dagger_edge("inspect", "--json", bundle.path).stdout)

@@ -16,9 +16,17 @@ from tiny_gemma import WINDOW
 
 from dagger_edge.export import verify
 from dagger_edge.export.checkpoint import Checkpoint
+from dagger_edge.export.limits import Limits
 from dagger_edge.export.pipeline import export_checkpoint
 from dagger_edge.export.reference import load_model
-from dagger_edge.export.verify import WholeReference, greedy_agreement, logit_distance, measure_parity, read
+from dagger_edge.export.verify import (
+    ExportedGraph,
+    WholeReference,
+    greedy_agreement,
+    logit_distance,
+    measure_parity,
+    read,
+)
 from dagger_edge.runtime.bundle import Bundle
 from dagger_edge.runtime.errors import BundleError
 from dagger_edge.runtime.session import Session
@@ -175,15 +183,15 @@ def test_the_gate_sees_the_mistakes_that_others_made(checkpoint: Path, bundle: B
         with torch.no_grad():
             other.model.norm.weight[0] = float("nan")
     with pytest.raises(BundleError, match=r"logits differ|not finite"):
-        measure_parity(WholeReference(other), bundle.path, bundle.manifest.architecture, bundle.prompt_template)
+        measure_parity(WholeReference(other), ExportedGraph.of(bundle))
 
 
 def test_the_gate_sees_other_tokens(checkpoint: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     """Decoding is compared for itself: logits that pass do not excuse it."""
-    monkeypatch.setattr(verify, "MAX_LOGIT_DIFF", float("inf"))
-    monkeypatch.setattr(verify, "MAX_DIVERGENCE", {"fp32": float("inf")})
+    loose = Limits(logit_diff=None, divergence=float("inf"), top1=0, same_tokens=True, layer=1)
+    monkeypatch.setitem(verify.LIMITS, "fp32", loose)
     other = load_model(Checkpoint.open(checkpoint))
     with torch.no_grad():
         other.model.norm.weight += torch.linspace(-3, 3, 32)
     with pytest.raises(BundleError, match="other tokens"):
-        measure_parity(WholeReference(other), bundle.path, bundle.manifest.architecture, bundle.prompt_template)
+        measure_parity(WholeReference(other), ExportedGraph.of(bundle))

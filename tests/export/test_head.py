@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from dagger_edge.export.layerwise import LayerwiseReference
 from dagger_edge.export.names import ROW_OF_ID
 from dagger_edge.export.pipeline import export_checkpoint
 from dagger_edge.export.remeasure import remeasure_parity
-from dagger_edge.export.verify import measure_parity, read
+from dagger_edge.export.verify import ExportedGraph, measure_parity, read
 from dagger_edge.runtime.bundle import Bundle
 from dagger_edge.runtime.errors import BundleError, UsageError
 from dagger_edge.runtime.graph import Graph
@@ -272,9 +273,9 @@ def test_the_gate_sees_a_head_that_lacks_other_rows(wide_checkpoint: Path, pair:
     """What is not compared must be what was cut, or a head of no rows is perfect."""
     made = pair["grammar"]
     with Checkpoint.open(wide_checkpoint).weights() as weights:
-        arguments = LayerwiseReference(weights), made.path, made.manifest.architecture, made.prompt_template
+        graph = replace(ExportedGraph.of(made), head_rows=167)
         with pytest.raises(BundleError, match="its head has 166 rows, not 167"):
-            measure_parity(*arguments, head_rows=167)
+            measure_parity(LayerwiseReference(weights), graph)
 
 
 def test_the_gate_sees_rows_in_another_order(

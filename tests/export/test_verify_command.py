@@ -140,6 +140,40 @@ def test_parity_is_measured_anew_against_the_very_checkpoint(checkpoint: Path, m
     wrong(verify(made, "--adapter", tmp_path), "--checkpoint", code=2)
 
 
+def test_layers_are_listed_where_nothing_is_wrong(checkpoint: Path, made: Path) -> None:
+    done = verify(made, "--checkpoint", checkpoint, "--layers")
+    assert done.returncode == 0, done.stderr
+    head, *rows = [line.split() for line in done.stdout.splitlines()[:9]]
+    assert head == ["layer", "kind", "part", "error", "worst", "at", "token"]
+    assert rows[0][0] == "embedding"
+    assert rows[3][:3] == ["1", "global", "attention"]
+    document = json.loads(verify("--json", made, "--checkpoint", checkpoint, "--layers").stdout)
+    assert [row["part"] for row in document["layers"]][-2:] == ["feed-forward", "head"]
+    assert all(row["error"] < 1e-5 for row in document["layers"])
+    wrong(verify(made, "--layers"), "--layers goes with --checkpoint", code=2)
+
+
+def test_the_first_layer_that_diverges_is_named(checkpoint: Path, altered: Callable[..., Path]) -> None:
+    """The table must be there although the known answer fails too, or it could not be looked for."""
+
+    def widen(folder: Path) -> None:
+        model = onnx.load(folder / "model.onnx", load_external_data=False)
+        attention = [node for node in model.graph.node if node.op_type == "GroupQueryAttention"]
+        for attribute in attention[2].attribute:
+            if attribute.name == "local_window_size":
+                attribute.i += 1
+        (folder / "model.onnx").write_bytes(model.SerializeToString())
+
+    folder = altered(widen)
+    done = verify(folder, "--checkpoint", checkpoint, "--layers")
+    wrong(done, "the first to diverge is layer 2 (sliding), its attention part")
+    assert len(done.stdout.splitlines()) == 9
+    document = json.loads(verify("--json", folder, "--checkpoint", checkpoint, "--layers").stdout)
+    assert document["ok"] is False
+    assert "layer 2" in document["error"]
+    assert {row["layer"] for row in document["layers"] if row["error"] > 1e-3} == {2}
+
+
 def test_a_graph_that_is_not_the_checkpoints_model_is_refused(checkpoint: Path, altered: Callable[..., Path]) -> None:
     """Without its known answer, only the comparison with the checkpoint can find it."""
 
@@ -156,4 +190,5 @@ def test_a_graph_that_is_not_the_checkpoints_model_is_refused(checkpoint: Path, 
     (folder / "manifest.json").write_bytes(msgspec.structs.replace(manifest, files=files).encode())
     (folder / "known_answer.json").unlink()
     assert verify(folder).returncode == 0
-    wrong(verify(folder, "--checkpoint", checkpoint), "the graph is not the checkpoint's model")
+    done = verify(folder, "--checkpoint", checkpoint)
+    wrong(done, "the graph is not the checkpoint's model", "the first to diverge is the embedding")
