@@ -24,8 +24,9 @@ from dagger_edge.export.quantize.layers import LayerQuantizer
 from dagger_edge.export.recipe import Calibration, recipe
 from dagger_edge.export.reference import load_model
 from dagger_edge.export.rescale import Rescaling
-from dagger_edge.export.snapshot import SnapshotWriter, check_snapshot, measure_questions
+from dagger_edge.export.snapshot import SnapshotWriter, check_state, measure_questions
 from dagger_edge.export.storage.codes import Grid
+from dagger_edge.export.verify import ExportedGraph
 from dagger_edge.runtime.bundle import PREFIX_FILE, Bundle
 from dagger_edge.runtime.manifest import PRECISIONS
 from dagger_edge.runtime.prompt import Prompt
@@ -184,9 +185,10 @@ def test_a_wrong_state_is_found(made: Bundle, wrong: Callable[[Any], Any]) -> No
     prompt, session = prompt_of(made), Session(made.model_path)
     prefix, ids = prompt.prefix_ids, prompt.encode(QUESTION)
     state, precision = np.load(made.path / PREFIX_FILE), made.manifest.precision.name
-    check_snapshot(session, Snapshot(prefix, state), ids, precision)
+    own = session.step(np.array([prefix], np.int64), session.empty_cache())[1]
+    check_state(own, Snapshot(prefix, state).start(session, ids).cache, precision)
     with pytest.raises(de.BundleError, match="the prefix snapshot is not the graph's state"):
-        check_snapshot(session, Snapshot(prefix, wrong(state)), ids, precision)
+        check_state(own, Snapshot(prefix, wrong(state)).start(session, ids).cache, precision)
 
 
 def test_a_wrong_state_is_not_shipped(roomy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
