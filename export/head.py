@@ -69,7 +69,8 @@ class HeadCut:
         if name == "short":
             kept = {index for index in kept if _is_short(index, texts[index])} | kept & _style_ids(opened)
         _check_spelling({texts[index] for index in kept})
-        return cls(name, np.array(sorted(kept | set(stop)), np.int64), vocabulary)
+        kept.update(index for index in stop if index < vocabulary)  # others are an error of the manifest
+        return cls(name, np.array(sorted(kept), np.int64), vocabulary)
 
     @property
     def rows(self) -> int:
@@ -121,9 +122,9 @@ def _style_ids(tokenizer: Tokenizer) -> set[int]:
     return set(tokenizer.encode(graph.to_json(fenced=True), add_special_tokens=False).ids)
 
 
-def _check_spelling(texts: Collection[str]) -> None:
+def _check_spelling(texts: set[str]) -> None:
     for character in sorted(CHARSET):
-        if character not in texts and not {f"<0x{byte:02X}>" for byte in character.encode()} <= set(texts):
+        if character not in texts and not {f"<0x{byte:02X}>" for byte in character.encode()} <= texts:
             raise UsageError(f"the tokenizer has neither a token nor bytes for {character!r}: export with --head all")
 
 

@@ -70,14 +70,19 @@ def test_no_verify_warns_and_stays_visible(checkpoint: Path, tmp_path: Path) -> 
     assert "not measured at export" in shown
 
 
-@pytest.mark.parametrize("precision", ["fp16", "int8"])
-def test_the_precision_is_in_the_manifest(checkpoint: Path, tmp_path: Path, precision: str) -> None:
-    done = dagger_edge("export", checkpoint, tmp_path / "made", "--precision", precision, "--context", "100")
+@pytest.mark.parametrize(("precision", "head"), [("fp16", ()), ("int8", ("--head", "short"))])
+def test_precision_and_head_are_in_the_manifest(
+    checkpoint: Path, tmp_path: Path, precision: str, head: tuple[str, ...]
+) -> None:
+    """An option that is read and dropped, or that the command in the manifest does not repeat."""
+    options = ("--precision", precision, *head, "--context", "100")
+    done = dagger_edge("export", checkpoint, tmp_path / "made", *options)
     assert done.returncode == 0, done.stderr
     manifest = Bundle.open(tmp_path / "made").manifest
     assert manifest.precision.name == precision
     assert manifest.architecture.context_length == 100
-    assert manifest.export_command.endswith(f"--precision {precision} --context 100")
+    assert manifest.export_command.endswith(" ".join(options))
+    assert manifest.precision.recipe.get("head_cut") == (head[1] if head else None)
     assert manifest.parity is not None
     assert manifest.parity.kl_divergence is not None
 
