@@ -83,7 +83,7 @@ def export_checkpoint(
         prompt: the prompt template: ``card``, ``paper`` or ``question``.
         name: the bundle's name in its manifest; by default the source's.
         precision: how the weights are stored.
-        variant: another recipe for the same, to be compared.
+        variant: another recipe for the same precision.
         context: positions that the bundle has at most; no more than the checkpoint's.
         verify: measure the graph against torch, and fail where it differs; left out where memory is too small, which
             the manifest says.
@@ -134,9 +134,10 @@ def export_checkpoint(
             special_ids=opened.special_ids,
             tools={"dagger-edge": __version__, **{tool: version(tool) for tool in _TOOLS}},
             parity=parity,
-            export_command=_command(checkpoint, bundle, adapter, prompt, name, precision, context, verify),
+            export_command=_command(checkpoint, bundle, adapter, prompt, name, chosen, context, verify),
             created=created,
             weights=parts,
+            recipe=chosen.document(),
         )
         write_card(checkpoint, writer.folder, manifest)
         progress("sealing")
@@ -164,13 +165,14 @@ def _command(
     adapter: Path | None,
     prompt: PromptId,
     name: str | None,
-    precision: PrecisionName,
+    chosen: Recipe,
     context: int,
     verify: bool,
 ) -> str:
     """The command line that repeats the export, without the machine's folders."""
     folders = [checkpoint.absolute().name, bundle.absolute().name]
-    arguments = ["dagger-edge", "export", *folders, "--prompt", prompt, "--precision", precision]
+    by = ["--precision", chosen.name] if chosen.title in {"", chosen.name} else ["--recipe", chosen.title]
+    arguments = ["dagger-edge", "export", *folders, "--prompt", prompt, *by]
     if adapter is not None:
         arguments += ["--adapter", adapter.absolute().name]
     if context != DEFAULT_CONTEXT:

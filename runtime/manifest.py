@@ -10,6 +10,9 @@ from typing import Annotated, Literal, get_args
 import msgspec
 from msgspec import Meta, Struct
 
+from . import recipe as documents
+from .recipe import RecipeDocument
+
 FORMAT_VERSION = 1
 MAX_MANIFEST_BYTES = 1 << 20
 
@@ -20,7 +23,7 @@ Bytes = Annotated[int, Meta(ge=0, le=1 << 44)]
 Count = Annotated[int, Meta(ge=1, le=1 << 24)]
 TokenId = Annotated[int, Meta(ge=0, lt=1 << 24)]
 PromptId = Literal["card", "paper", "question"]
-PrecisionName = Literal["fp32", "fp16", "int8", "int4"]
+PrecisionName = documents.PrecisionName
 PRECISIONS: tuple[PrecisionName, ...] = get_args(PrecisionName)
 
 
@@ -137,8 +140,8 @@ class Parity(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Manifest(Struct, frozen=True, forbid_unknown_fields=True):
-    """All of ``manifest.json``. ``parity`` is None where the export was told not to measure it, ``weights`` in bundles
-    of dagger-edge 0.1."""
+    """All of ``manifest.json``. ``parity`` is None where the export was told not to measure it, ``weights`` and
+    ``recipe`` in bundles of dagger-edge 0.1."""
 
     format_version: int
     name: Text
@@ -153,6 +156,7 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True):
     export_command: Text
     created: Text
     weights: dict[Text, WeightPart] | None = None
+    recipe: RecipeDocument | None = None
 
     @property
     def parity_summary(self) -> str:

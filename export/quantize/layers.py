@@ -41,7 +41,7 @@ class LayerQuantizer:
     Args:
         weights: of the checkpoint, open as long as this is used.
         prompts: token ids; two or more.
-        grids: the grid of each product, by its name in a layer (``self_attn.q_proj``).
+        grids: the grid of each product, by its tensor, or by its name in every layer (``self_attn.q_proj``).
         calibration: of the recipe.
     """
 
@@ -84,7 +84,7 @@ class LayerQuantizer:
                     reach, head_dim = self._reach(layer), self._weights.config.head_dim
                     smooth_layer(parameters, reach, self._calibration.smoothing, head_dim)
                 self._prefix.run(layer, self._cache, fill=True)
-                found: Layer = self._quantise(layer)
+                found: Layer = self._quantise(layer, prefix)
             norms = {name: item.numpy() for name, item in parameters.items() if item.ndim == 1}
             yield {prefix + name: item for name, item in {**norms, **found}.items()}
             for parameter in parameters.values():
@@ -113,12 +113,12 @@ class LayerQuantizer:
         self._prefix.states, self._batch.states = states
         return found
 
-    def _quantise(self, layer: Any) -> Layer:
+    def _quantise(self, layer: Any, prefix: str) -> Layer:
         """Runs ``layer`` while its products are quantised, each as soon as its input is there."""
         made: Layer = {}
 
         def before(first: str, _module: Any, inputs: Any) -> tuple[torch.Tensor]:
-            rounded = round_activations(inputs[0], self._grids[first].size)
+            rounded = round_activations(inputs[0], self._grid(prefix, first).size)
             if f"{first}.weight" not in made:
                 seen = rounded[self._seen]
                 hessian = seen.T @ seen / len(seen)
@@ -126,7 +126,8 @@ class LayerQuantizer:
                 factor = inverse_factor(hessian) if self._calibration.feedback else torch.eye(len(hessian))
                 for name in READERS[first]:
                     weight = layer.get_submodule(name).weight
-                    made[f"{name}.weight"], changed = feed_back(weight.data, factor, importance, self._grids[name])
+                    grid = self._grid(prefix, name)
+                    made[f"{name}.weight"], changed = feed_back(weight.data, factor, importance, grid)
                     weight.data = changed
             return (rounded,)
 
@@ -141,6 +142,9 @@ class LayerQuantizer:
             for handle in handles:
                 handle.remove()
         return made
+
+    def _grid(self, prefix: str, name: str) -> Grid:
+        return self._grids.get(f"{prefix}{name}.weight") or self._grids[name]
 
 
 class _PrefixCache:

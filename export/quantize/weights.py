@@ -31,7 +31,7 @@ class CalibratedWeights(FoldedWeights):
         context: positions that the rotary tables have.
         joined: what joined weights consist of.
         prompts: token ids to calibrate on.
-        grids: of the products, by their names in a layer.
+        grids: of the products, as of `LayerQuantizer`.
         calibration: of the recipe.
     """
 
