@@ -53,17 +53,22 @@ def choose_recipe(machine: Path, checkpoint: Path, precision: PrecisionName | No
             f"{machine}: it has no measurement for {precision or 'any recipe'}; leave out --for, or choose another"
             " --precision"
         )
-    loads = {item.title: _load(item, config) for item in measured}
+    loads, lines = {}, []
+    for item in measured:
+        try:
+            loads[item.title] = _load(item, config)
+        except UsageError as error:
+            lines.append(f"{item.title}: {error}")
     found = {title: estimate(load, report.kernels, report.available_bytes) for title, load in loads.items()}
     best = best_of(found, {title: load.bits for title, load in loads.items()})
-    lines = tuple(f"{title}: {_words(item)}" for title, item in found.items())
+    lines += [f"{title}: {_words(item)}" for title, item in found.items()]
     if best is None:
         raise UsageError(
             f"{machine}: no recipe fits into {report.available_bytes / 1e9:.1f} GB of memory ({'; '.join(lines)})"
         )
     chosen = recipe(best)
     words = {**chosen.description, "measured_for": f"{report.processor}, {_words(found[best])}"}
-    return Choice(replace(chosen, description=words), (*lines, _warning(report, config), f"chosen: {best}"))
+    return Choice(replace(chosen, description=words), (*lines, _basis(report, config), f"chosen: {best}"))
 
 
 def read_report(path: Path) -> MachineReport:
@@ -87,7 +92,7 @@ def _words(item: Estimate) -> str:
     return f"question and drafted answer {item.answer_ms / 1e3:.3g} s, weights {item.size_bytes / 1e9:.3g} GB{room}"
 
 
-def _warning(report: MachineReport, config: TextConfig) -> str:
+def _basis(report: MachineReport, config: TextConfig) -> str:
     """What the numbers are good for."""
     measured, own = (report.shape.hidden, report.shape.intermediate), (config.hidden_size, config.intermediate_size)
     if measured == own:
@@ -122,7 +127,11 @@ def _nearest(bits: int, size: int) -> KernelName:
 
 
 def _load(item: Recipe, config: TextConfig) -> Load:
-    """What a token goes through in a model by ``item``, which is `Recipe.for_model`'s."""
+    """What a token goes through in a model by ``item``, which is `Recipe.for_model`'s.
+
+    Raises:
+        UsageError: the recipe cannot store a matrix of this model.
+    """
     products: dict[KernelName, int] = {}
     size = 0
     head: tuple[KernelName, int] = "dense", 0
