@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,6 +11,9 @@ from ..runtime.bundle import PROMPT_IDS
 from ..runtime.errors import UsageError
 from ..runtime.manifest import HEADS, PRECISIONS, HeadName, PrecisionName, PromptId
 from .progress import byte_bar
+
+if TYPE_CHECKING:
+    from ..export.recipe import Recipe
 
 INSTALL = (
     "dagger-edge {command} needs packages that cannot be imported ({reason}):"
@@ -37,9 +41,19 @@ INSTALL = (
 @click.option(
     "--precision",
     type=click.Choice(PRECISIONS),
-    default="fp32",
-    show_default=True,
-    help="How the weights are stored.",
+    help="How the weights are stored.  [default: fp32]",
+)
+@click.option(
+    "--recipe",
+    metavar="NAME|FILE",
+    help="How the weights are stored, in full: a recipe of ours (int8-blocks, int4-fast, …) or a JSON file.",
+)
+@click.option(
+    "--for",
+    "machine",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Choose the recipe for the machine on which `dagger-edge measure --json` printed FILE.",
 )
 @click.option(
     "--head",
@@ -67,7 +81,9 @@ def command(
     adapter: Path | None,
     prompt: PromptId,
     name: str | None,
-    precision: PrecisionName,
+    precision: PrecisionName | None,
+    recipe: str | None,
+    machine: Path | None,
     head: HeadName,
     context: int,
     verify: bool,
@@ -76,17 +92,21 @@ def command(
 
     Needs the export extra in a virtual environment of its own. Prints the bundle's path and size.
     """
+    if recipe is not None and (precision is not None or machine is not None):
+        raise UsageError("--recipe says it all: leave out --precision and --for")
     try:
         from ..export.pipeline import export_checkpoint
     except ImportError as error:
         raise UsageError(INSTALL.format(command="export", reason=error)) from error
+    chosen = _recipe(checkpoint, precision, recipe, machine)
     made = export_checkpoint(
         checkpoint,
         bundle,
         adapter=adapter,
         prompt=prompt,
         name=name,
-        precision=precision,
+        precision=chosen.name,
+        variant=chosen,
         head=head,
         context=context,
         verify=verify,
@@ -94,3 +114,19 @@ def command(
         bar=byte_bar,
     )
     click.echo(f"{made.path}\t{made.size_bytes / 1e6:,.1f} MB")
+
+
+def _recipe(checkpoint: Path, precision: PrecisionName | None, name: str | None, machine: Path | None) -> Recipe:
+    """What was asked for; a measured choice tells its reasons."""
+    from ..export import recipe as recipes
+
+    if name is not None:
+        return recipes.recipe(name) if name in recipes.recipe_names() else recipes.read_recipe(Path(name))
+    if machine is None:
+        return recipes.recipe(precision or "fp32")
+    from ..export.choice import choose_recipe
+
+    choice = choose_recipe(machine, checkpoint, precision)
+    for line in choice.reason:
+        click.echo(line, err=True)
+    return choice.recipe

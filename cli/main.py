@@ -27,6 +27,7 @@ COMMANDS = {
     "export": "Turn a checkpoint into a bundle.",
     "inspect": "Say what a bundle is, and whether it is intact.",
     "verify": "Check a bundle, and what it computes here.",
+    "measure": "Measure what products cost here, and say which precision suits.",
 }
 
 _COMPLETION = "_DAGGER_EDGE_COMPLETE"

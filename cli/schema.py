@@ -16,6 +16,8 @@ from ..runtime.graph.node import FINAL_ID
 from ..runtime.graph.numerals import MAX_DIGITS
 from ..runtime.graph.ops import OPS
 from ..runtime.graph.structure import MAX_ARGS, MAX_NODES
+from ..runtime.kernels.report import MachineReport
+from ..runtime.recipe import RecipeDocument
 from .documents import Check, ErrorRow, ResultRow, Run, Show
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -32,7 +34,13 @@ _LABEL = "What the node is, in words."
 # A line of a docstring's list of attributes, with the deeper lines that go on.
 _ATTRIBUTE = re.compile(r"^    (\w+(?:, \w+)*): (.*(?:\n {5,}.*)*)", re.MULTILINE)
 
-_COMMANDS: dict[str, type[Struct]] = {"run": Run, "check": Check, "show": Show}
+_COMMANDS: dict[str, type[Struct]] = {
+    "run": Run,
+    "check": Check,
+    "show": Show,
+    "recipe": RecipeDocument,
+    "measure": MachineReport,
+}
 _ROWS: dict[str, Any] = {"run-row": ResultRow[Run], "check-row": ResultRow[Check], "show-row": ResultRow[Show]}
 NAMES = ("graph", *_COMMANDS, *_ROWS)
 
@@ -42,8 +50,8 @@ NAMES = ("graph", *_COMMANDS, *_ROWS)
 def command(name: str) -> None:
     """Print the JSON schema (draft 2020-12) of NAME.
 
-    "graph" is what a model writes; "run", "check" and "show" are what these commands print with --json, "run-row" and
-    the like a row of it with --lines.
+    "graph" is what a model writes; "run", "check", "show" and "measure" are what these commands print with --json,
+    "run-row" and the like a row of it with --lines; "recipe" is what `export --recipe` reads.
     """
     click.echo(render_schema(name), nl=False)
 

@@ -13,6 +13,7 @@ from ..runtime.files import Bar
 from ..runtime.manifest import Architecture
 from .assemble import assemble, replace_constant
 from .calibration import calibration_digest, calibration_ids, calibration_prompts
+from .config import TextConfig
 from .folded import FoldedWeights
 from .fuse.ends import EMBEDDING_SCALE
 from .fuse.joined import join_products
@@ -66,6 +67,7 @@ def write_model(
         OSError: the disk is full.
     """
     config, scale = weights.config, embedding_scale(weights)
+    recipe = recipe.for_model(config)
     done: dict[str, str | int | float | bool] = {
         "head": "shared" if config.tied else "untied",
         "embedding_scale": scale,
@@ -97,7 +99,7 @@ def write_model(
             shape.context_length,
             joined,
             prompts,
-            _grids(recipe),
+            _grids(recipe, config),
             recipe.calibration,
             cut,
             snapshot.prefix(prompts),
@@ -118,10 +120,11 @@ def write_model(
     return done | {"snapshot": snapshot.finish()}
 
 
-def _grids(recipe: Recipe) -> dict[str, Grid]:
-    """The grid of every product of a layer."""
-    names = [name for readers in READERS.values() for name in readers]
-    return {name: cast(CodedStorage, recipe.storage(f"{name}.weight")).grid for name in names}
+def _grids(recipe: Recipe, config: TextConfig) -> dict[str, Grid]:
+    """The grid of every product, by the name of its tensor."""
+    modules = [name for readers in READERS.values() for name in readers]
+    names = [f"model.layers.{index}.{module}.weight" for index in range(config.num_layers) for module in modules]
+    return {name: cast(CodedStorage, recipe.storage(name)).grid for name in names}
 
 
 def _calibration_words(calibration: Calibration, prompts: int, tokens: int) -> dict[str, str | int | float | bool]:

@@ -87,7 +87,7 @@ def export_checkpoint(
         prompt: the prompt template: ``card``, ``paper`` or ``question``.
         name: the bundle's name in its manifest; by default the source's.
         precision: how the weights are stored.
-        variant: another recipe for the same, to be compared.
+        variant: another recipe for the same precision.
         head: which rows the output head keeps: ``all``, or those that graphs need (`HeadCut`).
         context: positions that the bundle has at most; no more than the checkpoint's.
         verify: measure the graph against torch, and fail where it differs, naming the layer; layer by layer where the
@@ -150,11 +150,12 @@ def export_checkpoint(
             special_ids=opened.special_ids,
             tools={"dagger-edge": __version__, **{tool: version(tool) for tool in _TOOLS}},
             parity=parity,
-            export_command=_command(checkpoint, bundle, adapter, prompt, name, precision, head, context, verify),
+            export_command=_command(checkpoint, bundle, adapter, prompt, name, chosen, head, context, verify),
             created=created,
             weights=parts,
             prefix=written_prefix(writer.folder, template),
             providers=graph_providers(writer.folder / MODEL_FILE),
+            recipe=chosen.document(),
         )
         write_card(checkpoint, writer.folder, manifest)
         progress("sealing")
@@ -176,14 +177,15 @@ def _command(
     adapter: Path | None,
     prompt: PromptId,
     name: str | None,
-    precision: PrecisionName,
+    chosen: Recipe,
     head: HeadName,
     context: int,
     verify: bool,
 ) -> str:
     """The command line that repeats the export, without the machine's folders."""
     folders = [checkpoint.absolute().name, bundle.absolute().name]
-    arguments = ["dagger-edge", "export", *folders, "--prompt", prompt, "--precision", precision]
+    by = ["--precision", chosen.name] if chosen.title in {"", chosen.name} else ["--recipe", chosen.title]
+    arguments = ["dagger-edge", "export", *folders, "--prompt", prompt, *by]
     if adapter is not None:
         arguments += ["--adapter", adapter.absolute().name]
     if head != "all":

@@ -12,6 +12,9 @@ from typing import Annotated, Literal, Self, get_args
 import msgspec
 from msgspec import Meta, Struct
 
+from . import recipe as documents
+from .recipe import RecipeDocument
+
 FORMAT_VERSION = 1
 MAX_MANIFEST_BYTES = 1 << 20
 
@@ -22,7 +25,7 @@ Bytes = Annotated[int, Meta(ge=0, le=1 << 44)]
 Count = Annotated[int, Meta(ge=1, le=1 << 24)]
 TokenId = Annotated[int, Meta(ge=0, lt=1 << 24)]
 PromptId = Literal["card", "paper", "question"]
-PrecisionName = Literal["fp32", "fp16", "int8", "int4"]
+PrecisionName = documents.PrecisionName
 HeadName = Literal["all", "grammar", "short"]
 ProviderName = Literal["cpu", "cuda"]
 PRECISIONS: tuple[PrecisionName, ...] = get_args(PrecisionName)
@@ -172,9 +175,9 @@ class Parity(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Manifest(Struct, frozen=True, forbid_unknown_fields=True):
-    """All of ``manifest.json``. ``parity`` is None where the export was told not to measure it, ``weights`` in bundles
-    of dagger-edge 0.1, ``prefix`` where there is no snapshot. ``providers`` are those that have kernels for the graph;
-    None, in bundles of 0.1, is the CPU."""
+    """All of ``manifest.json``. ``parity`` is None where the export was told not to measure it, ``weights`` and
+    ``recipe`` in bundles of dagger-edge 0.1, ``prefix`` where there is no snapshot. ``providers`` are those that have
+    kernels for the graph; None, in bundles of 0.1, is the CPU."""
 
     format_version: int
     name: Text
@@ -191,6 +194,7 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True):
     weights: dict[Text, WeightPart] | None = None
     prefix: Prefix | None = None
     providers: Annotated[tuple[ProviderName, ...], Meta(min_length=1, max_length=2)] | None = None
+    recipe: RecipeDocument | None = None
 
     @property
     def made_for(self) -> tuple[ProviderName, ...]:

@@ -182,6 +182,57 @@ class Piece:
         return made
 
 
+class KernelSession:
+    """A graph from ``x`` to ``y``, both float32, on the CPU, whose weights are arrays in memory.
+
+    onnxruntime takes them for constants, and brings them into its kernels' layout as it does with those of a file.
+
+    Args:
+        model: an ONNX model; its weights say that they lie in another file.
+        weights: by name.
+        threads: of one operator; None leaves it to onnxruntime (one per physical core).
+
+    Raises:
+        ProviderError: onnxruntime is missing or too old, or does not take the graph.
+    """
+
+    def __init__(self, model: bytes, weights: Mapping[str, NDArray[np.generic]], threads: int | None) -> None:
+        ort = _import_onnxruntime()
+        options = ort.SessionOptions()
+        options.log_severity_level = 4
+        if threads is not None:
+            options.intra_op_num_threads = threads
+        values = [ort.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
+        options.add_external_initializers(list(weights), values)
+        try:
+            self._session = ort.InferenceSession(model, options, providers=[PROVIDERS["cpu"]])
+        except Exception as error:  # onnxruntime's errors have no common base of their own
+            raise ProviderError(f"onnxruntime does not take a kernel's graph ({_first_line(error)})") from None
+
+    def run(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """``y`` of ``x``.
+
+        Raises:
+            ModelError: onnxruntime fails, out of memory for example.
+        """
+        try:
+            (y,) = self._session.run(["y"], {"x": x})
+        except Exception as error:  # as above
+            raise ModelError(f"onnxruntime failed at {x.shape[1]} tokens ({_first_line(error)})") from None
+        made: NDArray[np.float32] = y
+        return made
+
+
+def onnxruntime_version() -> str:
+    """The version of onnxruntime.
+
+    Raises:
+        ProviderError: it is missing or too old.
+    """
+    version: str = _import_onnxruntime().__version__
+    return version
+
+
 def _import_onnxruntime() -> onnxruntime:
     try:
         import onnxruntime

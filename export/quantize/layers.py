@@ -44,7 +44,7 @@ class LayerQuantizer:
     Args:
         weights: of the checkpoint, open as long as this is used.
         prompts: token ids; two or more.
-        grids: the grid of each product, by its name in a layer (``self_attn.q_proj``).
+        grids: the grid of each product, by its tensor, or by its name in every layer (``self_attn.q_proj``).
         calibration: of the recipe.
         prefix: how many tokens the common beginning is; by default as many as there are.
         on_prefix: told keys after rotation and values of the common beginning in every layer, in order: float32
@@ -85,7 +85,7 @@ class LayerQuantizer:
                 parameter.data = torch.from_numpy(self._weights.read(prefix + name))
             with torch.no_grad():
                 self._prefix.run(layer)
-                found = self._quantise(layer, parameters)
+                found = self._quantise(layer, parameters, prefix)
                 if self._on_prefix is not None:
                     self._on_prefix(self._prefix.keys, self._prefix.values)
             norms = {name: item.numpy() for name, item in parameters.items() if item.ndim == 1}
@@ -107,9 +107,14 @@ class LayerQuantizer:
         states = torch.from_numpy(np.concatenate(rows))[torch.from_numpy(places)] * embedding_scale(self._weights)
         return Packed(self._model, states[None], list(map(len, sequences)), prefix)
 
-    def _quantise(self, layer: Any, parameters: Mapping[str, torch.Tensor]) -> Layer:
+    def _quantise(self, layer: Any, parameters: Mapping[str, torch.Tensor], prefix: str) -> Layer:
         """Runs the prompts through ``layer`` while its products are smoothed and quantised, each as soon as its input
-        is there."""
+        is there; ``prefix`` is that of its tensors' names."""
+        grids = {
+            name: self._grids.get(f"{prefix}{name}.weight") or self._grids[name]
+            for names in READERS.values()
+            for name in names
+        }
         made: Layer = {}
         given: dict[str, torch.Tensor] = {}
 
@@ -117,9 +122,9 @@ class LayerQuantizer:
             if first not in given:
                 given.clear()
                 smoothed = self._smooth(first, inputs[0], parameters, made)
-                given[first] = round_activations(smoothed, self._grids[first].size)
+                given[first] = round_activations(smoothed, grids[first].size)
                 del smoothed
-                made.update(self._products(first, given[first][0], parameters))
+                made.update(self._products(first, given[first][0], parameters, grids))
             return (given[first],)
 
         handles = [
@@ -154,7 +159,9 @@ class LayerQuantizer:
                 self._prefix.values = self._prefix.values / smoothing.rows.reshape(heads, 1, -1)
         return states / smoothing.inputs
 
-    def _products(self, first: str, states: torch.Tensor, parameters: Mapping[str, torch.Tensor]) -> Layer:
+    def _products(
+        self, first: str, states: torch.Tensor, parameters: Mapping[str, torch.Tensor], grids: Mapping[str, Grid]
+    ) -> Layer:
         """The products that read ``states`` [tokens, in] on their grids; ``parameters`` become what they then are."""
         hessian = gram(states)
         importance = hessian.diagonal().clone()
@@ -162,7 +169,7 @@ class LayerQuantizer:
         made: Layer = {}
         for name in READERS[first]:
             weight = parameters[f"{name}.weight"]
-            made[f"{name}.weight"], changed = feed_back(weight, factor, importance, self._grids[name])
+            made[f"{name}.weight"], changed = feed_back(weight, factor, importance, grids[name])
             weight.data = changed
         return made
 

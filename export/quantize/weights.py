@@ -32,7 +32,7 @@ class CalibratedWeights(FoldedWeights):
         context: positions that the rotary tables have.
         joined: what joined weights consist of.
         prompts: token ids to calibrate on.
-        grids: of the products, by their names in a layer.
+        grids: of the products, as of `LayerQuantizer`.
         calibration: of the recipe.
         cut: the rows that the head keeps; None is all.
         prefix, on_prefix: as of `LayerQuantizer`.

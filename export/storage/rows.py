@@ -19,8 +19,8 @@ from .base import Part
 from .codes import Codes, Grid
 
 _TOP, _ZERO = 127.0, 128
-_TOP_NAME, _ZERO_NAME, _LAST_AXIS, _SMALLEST = (
-    f"/integers/{name}" for name in ("top", "zero", "last_axis", "smallest")
+_TOP_NAME, _ZERO_NAME, _ONE_NAME, _LAST_AXIS, _SMALLEST = (
+    f"/integers/{name}" for name in ("top", "zero", "one", "last_axis", "smallest")
 )
 
 
@@ -77,13 +77,12 @@ def _quantised(graph: TracedGraph, x: str) -> tuple[str, str]:
         graph.constant(_SMALLEST, np.array(1e-12, np.float32))
         graph.constant(_ZERO_NAME, np.array(_ZERO, np.uint8))
         graph.constant(_LAST_AXIS, np.array([-1], np.int64))
-        graph.constant("/integers/shift", np.array(_ZERO, np.float32))
+        graph.constant(_ONE_NAME, np.array(1, np.float32))
         graph.add("Abs", [x], [f"{x}/sizes"], f"{x}/Abs")
         graph.add("ReduceMax", [f"{x}/sizes", _LAST_AXIS], [f"{x}/largest"], f"{x}/ReduceMax", keepdims=1)
         graph.add("Max", [f"{x}/largest", _SMALLEST], [f"{x}/reach"], f"{x}/Max")
         graph.add("Div", [f"{x}/reach", _TOP_NAME], [steps], f"{x}/Steps")
         graph.add("Div", [x, steps], [f"{x}/scaled"], f"{x}/Div")
-        graph.add("Round", [f"{x}/scaled"], [f"{x}/rounded"], f"{x}/Round")
-        graph.add("Add", [f"{x}/rounded", "/integers/shift"], [f"{x}/shifted"], f"{x}/Add")
-        graph.add("Cast", [f"{x}/shifted"], [integers], f"{x}/Cast", to=TensorProto.UINT8)
+        # Rounds, shifts and casts at once; with a scale a row it would need blocks, which opset 18 does not have.
+        graph.add("QuantizeLinear", [f"{x}/scaled", _ONE_NAME, _ZERO_NAME], [integers], f"{x}/QuantizeLinear")
     return integers, steps

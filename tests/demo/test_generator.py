@@ -3,9 +3,11 @@
 import random
 import re
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
+from dagger_edge.export import calibration
 from dagger_edge.export.demo.compose import Composer
 from dagger_edge.export.demo.distractors import DISTRACTORS, SCENERY
 from dagger_edge.export.demo.lexicon import accusative, genitive, locative
@@ -150,3 +152,13 @@ def test_indian_grouping(value, text):
 def test_numbers_are_written_in_both_scripts_and_in_words():
     written = {NumberStyle(random.Random(seed)).write(7)[0] for seed in range(200)}
     assert written == {"7", "৭", "সাত"}
+
+
+def test_questions_for_calibration_are_the_generators() -> None:
+    """Edited by hand, they would be nobody's; drawn anew, every digest in a manifest would be of other questions."""
+    from dagger_edge.export.demo.calibration import generated_rows
+
+    data = Path(calibration.__file__).parent / "data" / "calibration.jsonl"
+    rows = [row for row in data.read_text(encoding="utf-8").splitlines() if '"generated"' in row]
+    assert len(rows) == 64
+    assert generated_rows(len(rows)) == rows
