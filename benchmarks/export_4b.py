@@ -25,7 +25,7 @@ LIMIT_BYTES = 4 << 30
 PRECISIONS = ("fp32", "fp16", "int8", "int4")
 
 
-def export(checkpoint: Path, bundle: Path, precision: str) -> dict[str, Any]:
+def export(checkpoint: Path, bundle: Path, precision: str, *, keep: bool) -> dict[str, Any]:
     """Runs one export as a process and measures it."""
     shutil.rmtree(bundle, ignore_errors=True)
     command = [sys.executable, "-m", "dagger_edge", "export", str(checkpoint), str(bundle)]
@@ -33,12 +33,14 @@ def export(checkpoint: Path, bundle: Path, precision: str) -> dict[str, Any]:
     started = time.perf_counter()
     process = os.posix_spawn(sys.executable, command, os.environ)
     _, status, usage = os.wait4(process, 0)
+    seconds = time.perf_counter() - started
     if status:
         raise SystemExit(f"the export in {precision} failed with status {status}")
     files = {path.name: path.stat().st_size for path in sorted(bundle.iterdir())}
-    shutil.rmtree(bundle)
+    if not keep:
+        shutil.rmtree(bundle)
     return {
-        "seconds": round(time.perf_counter() - started, 1),
+        "seconds": round(seconds, 1),
         "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 1),
         "peak_rss_bytes": usage.ru_maxrss * 1024,
         "bundle_bytes": sum(files.values()),
@@ -51,6 +53,7 @@ def main() -> int:
     parser.add_argument("--work", type=Path, required=True, help="folder for the checkpoint and the bundles")
     parser.add_argument("--shape", choices=SHAPES, default="4b")
     parser.add_argument("--precision", choices=PRECISIONS, action="append", help="repeatable; by default all")
+    parser.add_argument("--keep", action="store_true", help="do not remove the bundles")
     parser.add_argument("--tokenizer", type=Path, help="as of standin.py")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results/export_4b.json", help="result file")
     options = parser.parse_args()
@@ -62,7 +65,7 @@ def main() -> int:
         partial.rename(checkpoint)
     result = json.loads(options.out.read_text(encoding="utf-8")) if options.out.exists() else {}
     for precision in options.precision or PRECISIONS:
-        result[precision] = export(checkpoint, options.work / f"bundle-{precision}", precision)
+        result[precision] = export(checkpoint, options.work / f"bundle-{precision}", precision, keep=options.keep)
         print(precision, json.dumps(result[precision]))  # noqa: T201
         options.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     return 0 if all(row["peak_rss_bytes"] < LIMIT_BYTES for row in result.values()) else 1
