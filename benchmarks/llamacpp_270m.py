@@ -183,11 +183,9 @@ def main() -> int:
         path = options.work / f"llamacpp-{kind}.gguf"
         if kind != "F32":
             quantize(full, path, kind)
-        rows[kind] = {
-            **contents(path),
-            **in_llama(path, compare),
-            "weights_only": {} if kind == "F32" else in_torch(path, checkpoint, compare),
-        }
+        rows[kind] = {**contents(path), **in_llama(path, compare)}
+        if kind != "F32":
+            rows[kind]["weights_only"] = in_torch(path, checkpoint, compare)
         print(kind, rows[kind], file=sys.stderr)  # noqa: T201
     about = provenance(argparse.Namespace(**vars(options), precision=""))
     result = {
