@@ -2,11 +2,12 @@
 
     PYTHONPATH=src python benchmarks/llamacpp_270m.py --work DIR [--type Q4_0 ...]
 
-Needs the environment of parity_270m.py with `cyllama==0.2.18` beside it (llama.cpp of May 2026 built for
-x86-64, with bindings). The fp32 checkpoint is written as a GGUF file in F32, llama.cpp quantises that by its
+Needs the environment of parity_270m.py with `cyllama==0.2.18` beside it (llama.cpp with ggml 0.12.0
+built for x86-64, and bindings). The fp32 checkpoint is written as a GGUF file in F32, llama.cpp quantises that by its
 defaults, and reads the same ids of the same questions as our bundles (processor, cache in fp32). The row F32 shows
 that file and measurement are right: all of its divergence is llama.cpp's arithmetic. `weights_only` is torch in
-fp32 on the weights that the quantised file decodes to: what is left without rounded activations.
+fp32 on the weights that the quantised file decodes to: what is left without rounded activations. Results are added
+to those in the result file.
 """
 
 from __future__ import annotations
@@ -160,6 +161,18 @@ def in_torch(path: Path, checkpoint: Path, compare: Measure) -> dict[str, Any]:
     return compare.against(logits_of)
 
 
+def about(options: argparse.Namespace, data: str) -> dict[str, Any]:
+    """What the figures hold for, llama.cpp included."""
+    known = provenance(argparse.Namespace(**vars(options), precision=""))
+    return {
+        **known,
+        "packages": {**known["packages"], "cyllama": importlib.metadata.version("cyllama")},
+        "ggml": f"{llama_cpp.ggml_version()} ({llama_cpp.ggml_commit()})",
+        "data": data,
+        "command": f"PYTHONPATH=src python benchmarks/llamacpp_270m.py --work WORK --questions {options.questions}",
+    }
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="as of parity_270m.py")
@@ -178,27 +191,18 @@ def main() -> int:
     write_gguf(checkpoint, source / GGUF_FILE, full)
     questions, data = ask(options.questions)
     compare = Measure(checkpoint, questions, template_text("card"))
-    rows = {}
+    result = json.loads(options.out.read_text(encoding="utf-8")) if options.out.exists() else {"types": {}}
     for kind in options.type or TYPES:
         path = options.work / f"llamacpp-{kind}.gguf"
         if kind != "F32":
             quantize(full, path, kind)
-        rows[kind] = {**contents(path), **in_llama(path, compare)}
+        row = {**contents(path), **in_llama(path, compare)}
         if kind != "F32":
-            rows[kind]["weights_only"] = in_torch(path, checkpoint, compare)
-        print(kind, rows[kind], file=sys.stderr)  # noqa: T201
-    about = provenance(argparse.Namespace(**vars(options), precision=""))
-    result = {
-        "types": rows,
-        "provenance": {
-            **about,
-            "packages": {**about["packages"], "cyllama": importlib.metadata.version("cyllama")},
-            "ggml": f"{llama_cpp.ggml_version()} ({llama_cpp.ggml_commit()})",
-            "data": data,
-            "command": "PYTHONPATH=src python benchmarks/llamacpp_270m.py --work WORK",
-        },
-    }
-    options.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+            row["weights_only"] = in_torch(path, checkpoint, compare)
+        print(kind, row, file=sys.stderr)  # noqa: T201
+        result["types"][kind] = row
+        result["provenance"] = about(options, data)
+        options.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     return 0
 
 
