@@ -15,17 +15,20 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from parity_270m import ROOT, convert, fetch_weights, provenance
 
 _FP32 = np.dtype(np.float32)
 # Logits at a time: at Gemma's vocabulary a token's take 1 MiB.
 _ROWS = 64
+# Logits float32 [n, vocab] of a prompt's tokens after `Measure.shared`, a number of rows at a time.
+LogitsOf = Callable[[list[int]], Iterable[NDArray[np.float32]]]
 
 
 def variants() -> dict[str, Any]:
@@ -86,33 +89,53 @@ class Measure:
 
         prompt = Prompt(Tokenizer.from_file(str(checkpoint / "tokenizer.json")), template)
         self._prompts = [prompt.encode(question) for question in questions]
-        self._shared = common_length(self._prompts)
+        self.shared = common_length(self._prompts)
         opened = Checkpoint.open(checkpoint)
         with opened.weights() as weights:
             states = LayerwiseReference(weights).hidden(self._prompts)
-        self._states = [state[self._shared :] for state in states]
+        self._states = [state[self.shared :] for state in states]
         self._reference = WholeReference(load_model(opened))
 
     def of(self, model: Path) -> dict[str, Any]:
         """The divergence of one ``model.onnx``, its agreement, and the number of tokens."""
-        from dagger_edge.export.verify import _row_distances, read
+        from dagger_edge.export.verify import read
         from dagger_edge.runtime.session import Session
 
         session = Session(model)
-        _, start = session.step(np.array([self._prompts[0][: self._shared]], np.int64), session.empty_cache())
+        _, start = session.step(np.array([self._prompts[0][: self.shared]], np.int64), session.empty_cache())
+
+        def logits_of(ids: list[int]) -> Iterator[NDArray[np.float32]]:
+            cache = start
+            for first in range(self.shared, len(ids), _ROWS):
+                logits, cache = read(session, ids[first : first + _ROWS], cache)
+                yield logits
+
+        return self.against(logits_of)
+
+    def against(self, logits_of: LogitsOf) -> dict[str, Any]:
+        """The same of any engine, which is given a prompt's ids."""
+        from dagger_edge.export.verify import _row_distances
+
         found = []
         for ids, states in zip(self._prompts, self._states, strict=True):
-            cache = start
-            for first, rows in _chunks(ids[self._shared :]):
-                logits, cache = read(session, rows, cache)
-                found.append(_row_distances(self._reference.logits(states[first : first + len(rows)]), logits))
+            first = 0
+            for logits in logits_of(ids):
+                expected = self._reference.logits(states[first : first + len(logits)])
+                found.append(_row_distances(expected, logits))
+                first += len(logits)
         _, _, divergence, top1 = np.concatenate(found, axis=1)
         return {"kl": float(divergence.mean()), "top1": float(top1.mean()), "tokens": len(top1)}
 
 
-def _chunks(ids: list[int]) -> Iterator[tuple[int, list[int]]]:
-    for start in range(0, len(ids), _ROWS):
-        yield start, ids[start : start + _ROWS]
+def ask(count: int) -> tuple[list[str], str]:
+    """``count`` questions, and which they are."""
+    third = count // 3
+    questions = [
+        json.loads(line)["question"]
+        for name, rows in (("msvamp_bn_gold.jsonl", count - third), ("mgsm_bn_gold.jsonl", third))
+        for line in (ROOT / "tests/data" / name).read_text(encoding="utf-8").splitlines()[:rows]
+    ]
+    return questions, f"the first {count - third} rows of MSVAMP and {third} of MGSM, prompt template card"
 
 
 def measure(name: str, chosen: Any, checkpoint: Path, work: Path, compare: Callable[[Path], Any]) -> dict[str, Any]:
@@ -151,12 +174,7 @@ def main() -> int:
 
     options.work.mkdir(parents=True, exist_ok=True)
     checkpoint = options.checkpoint or convert(fetch_weights(options.work), options.work)
-    third = options.questions // 3
-    questions = [
-        json.loads(line)["question"]
-        for name, count in (("msvamp_bn_gold.jsonl", options.questions - third), ("mgsm_bn_gold.jsonl", third))
-        for line in (ROOT / "tests/data" / name).read_text(encoding="utf-8").splitlines()[:count]
-    ]
+    questions, data = ask(options.questions)
     compare = Measure(checkpoint, questions, template_text("card"))
     result = json.loads(options.out.read_text(encoding="utf-8")) if options.out.exists() else {"variants": {}}
     known = variants()
@@ -164,7 +182,7 @@ def main() -> int:
         result["variants"][name] = measure(name, known[name], checkpoint, options.work, compare.of)
         result["provenance"] = {
             **provenance(argparse.Namespace(**vars(options), precision="")),
-            "data": f"the first {options.questions - third} rows of MSVAMP and {third} of MGSM, prompt template card",
+            "data": data,
             "command": "PYTHONPATH=src python benchmarks/precision_270m.py --work WORK",
         }
         options.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
