@@ -4,8 +4,9 @@
 
 Exports the 270M (see parity_270m.py, which gets it) by every recipe in `variants`, and compares the bundles'
 logits in onnxruntime with torch in fp32: mean Kullback-Leibler divergence in nats and share of equal likeliest
-tokens, over the tokens after the part that all prompts begin with, on questions that are not calibrated on. Each
-bundle reads the whole prompt by itself. Results are added to those in the result file.
+tokens, over the tokens after the part that all prompts begin with, on questions that are not calibrated on. Bundles are
+read as they are used, after their snapshot; ``whole`` is where the graph reads the whole prompt by itself. Results are
+added to those in the result file.
 """
 
 from __future__ import annotations
@@ -18,11 +19,15 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from parity_270m import ROOT, convert, fetch_weights, provenance
+
+if TYPE_CHECKING:
+    from dagger_edge.runtime.bundle import Bundle
+    from dagger_edge.runtime.session import Cache, Session
 
 _FP32 = np.dtype(np.float32)
 # Logits at a time: at Gemma's vocabulary a token's take 1 MiB.
@@ -39,32 +44,28 @@ def variants() -> dict[str, Any]:
     int4, int8 = recipe("int4"), recipe("int8")
     ranges = Calibration(smoothing=0, head_smoothing=0, feedback=False)
     feedback = Calibration(smoothing=0, head_smoothing=0)
-    wide = SharedBlocks(_FP32, 128)
-    small, eight = Blocks(4, 32, True, _FP32), Blocks(8, 64, True, _FP32)
-    blocks = Blocks(8, 32, False, _FP32)
-    full = Calibration(smoothing=0.7)
+    eight = Blocks(8, 64, True, _FP32)
     return {
         "fp32": recipe("fp32"),
         "fp16": recipe("fp16"),
         "int4": int4,
         "int8": int8,
+        "int4-fast": recipe("int4-fast"),
+        "int8-blocks": recipe("int8-blocks"),
         "int4, rounding": replace(int4, calibration=None),
         "int4, range search": replace(int4, calibration=ranges),
         "int4, range search, feedback": replace(int4, calibration=feedback),
-        "int4, range search, feedback, head smoothed": replace(int4, calibration=replace(feedback, head_smoothing=0.5)),
-        "int4, all of it, v in 8 bits, embedding in blocks of 128": replace(
-            int4, vocabulary=wide, exceptions={**int4.exceptions, "self_attn.v_proj": eight}
+        "int4, all of it, on 48 questions": replace(int4, calibration=Calibration(prompts=48)),
+        "int4, all of it, blocks of 32": replace(
+            int4, product=Blocks(4, 32, True, _FP32), vocabulary=SharedBlocks(_FP32, 32)
         ),
-        "int4, all of it, blocks of 32": replace(int4, product=small, vocabulary=SharedBlocks(_FP32, 32)),
         "int4, all of it, v and down in 8 bits": replace(
             int4, exceptions={**int4.exceptions, "self_attn.v_proj": eight, "mlp.down_proj": eight}
         ),
         "int8, rounding": replace(int8, calibration=None),
-        "int8, smoothed": replace(int8, calibration=replace(full, feedback=False)),
+        "int8, smoothed": replace(int8, calibration=Calibration(smoothing=0.7, feedback=False)),
         "int8, feedback": replace(int8, calibration=feedback),
-        "int8, all but the head smoothed": replace(int8, calibration=replace(full, head_smoothing=0)),
-        "int8, MatMulNBits, rounding": replace(int8, product=blocks, joined=False, calibration=None),
-        "int8, MatMulNBits": replace(int8, product=blocks, joined=False, calibration=Calibration(smoothing=0.5)),
+        "int8-blocks, rounding": replace(recipe("int8-blocks"), calibration=None),
     }
 
 
@@ -96,13 +97,22 @@ class Measure:
         self._states = [state[self.shared :] for state in states]
         self._reference = WholeReference(load_model(opened))
 
-    def of(self, model: Path) -> dict[str, Any]:
-        """The divergence of one ``model.onnx``, its agreement, and the number of tokens."""
-        from dagger_edge.export.verify import read
+    def of(self, bundle: Bundle) -> dict[str, Any]:
+        """The divergence of a bundle, its agreement, and the number of tokens: as it is used, after its snapshot; and
+        ``whole``, where its graph reads the whole prompt by itself."""
         from dagger_edge.runtime.session import Session
 
-        session = Session(model)
-        _, start = session.step(np.array([self._prompts[0][: self.shared]], np.int64), session.empty_cache())
+        session = Session(bundle.model_path)
+        ids = self._prompts[0][: self.shared]
+        snapshot = bundle.snapshot(ids)
+        whole = self._after(session, session.step(np.array([ids], np.int64), session.empty_cache())[1])
+        if snapshot is None:
+            return whole
+        used = self._after(session, snapshot.start(session, self._prompts[0]).cache)
+        return {**used, "whole": {name: whole[name] for name in ("kl", "top1")}}
+
+    def _after(self, session: Session, start: Cache) -> dict[str, Any]:
+        from dagger_edge.export.verify import read
 
         def logits_of(ids: list[int]) -> Iterator[NDArray[np.float32]]:
             cache = start
@@ -138,7 +148,7 @@ def ask(count: int) -> tuple[list[str], str]:
     return questions, f"the first {count - third} rows of MSVAMP and {third} of MGSM, prompt template card"
 
 
-def measure(name: str, chosen: Any, checkpoint: Path, work: Path, compare: Callable[[Path], Any]) -> dict[str, Any]:
+def measure(name: str, chosen: Any, checkpoint: Path, work: Path, compare: Callable[[Bundle], Any]) -> dict[str, Any]:
     """Exports ``checkpoint`` by the recipe ``chosen``, and compares."""
     from dagger_edge.export.pipeline import export_checkpoint
 
@@ -153,10 +163,10 @@ def measure(name: str, chosen: Any, checkpoint: Path, work: Path, compare: Calla
     row = {
         "weights_bytes": (bundle / "model.onnx.data").stat().st_size - tables,
         "export_s": round(seconds, 1),
-        **compare(made.model_path),
+        **compare(made),
         "recipe": made.manifest.precision.recipe,
     }
-    print(name, {key: row[key] for key in ("weights_bytes", "export_s", "kl", "top1")}, file=sys.stderr)  # noqa: T201
+    print(name, {key: row[key] for key in ("weights_bytes", "export_s", "kl", "top1", "whole")}, file=sys.stderr)  # noqa: T201
     shutil.rmtree(bundle)
     return row
 
