@@ -84,7 +84,7 @@ def _step_rows(report: MachineReport) -> list[list[str]]:
     rows = [["kernel", *map(str, counts)]]
     for cost in report.kernels.values():
         share = report.shape.layer_weights / cost.weights
-        cells = [f"{step.ms * share:.3g} ±{step.spread_ms * share / 2:.1g}" for step in cost.steps]
+        cells = [f"{_number(step.ms * share, 3)} ±{_number(step.spread_ms * share / 2, 1)}" for step in cost.steps]
         rows.append([cost.title, *cells])
     return rows
 
@@ -96,6 +96,11 @@ def _estimate_rows(report: MachineReport) -> list[list[str]]:
         size = f"{item.size_bytes / 1e9:.3g} GB"
         rows.append([report.kernels[name].title, *seconds, size, "yes" if item.fits else "no"])
     return rows
+
+
+def _number(value: float, digits: int) -> str:
+    """So many digits, and all of those before the point."""
+    return f"{value:.{digits}g}" if value < 10**digits else f"{value:.0f}"
 
 
 def _table(rows: Sequence[Sequence[str]]) -> list[str]:
