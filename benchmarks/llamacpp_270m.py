@@ -149,7 +149,7 @@ def in_llama(path: Path, compare: Measure) -> dict[str, Any]:
 
 
 def in_torch(path: Path, checkpoint: Path, compare: Measure) -> dict[str, Any]:
-    from dagger_edge.export.verify import WholeReference
+    from dagger_edge.export.reference import WholeReference
 
     reference = WholeReference(decoded(path, checkpoint))
 

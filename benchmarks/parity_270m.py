@@ -115,8 +115,8 @@ def compare(checkpoint: Path, bundle_path: Path, questions: list[str]) -> list[d
     from transformers import AutoTokenizer
 
     from dagger_edge.export.checkpoint import Checkpoint
-    from dagger_edge.export.reference import load_model
-    from dagger_edge.export.verify import WholeReference, greedy_agreement, logit_distance
+    from dagger_edge.export.reference import WholeReference, load_model
+    from dagger_edge.export.verify import greedy_agreement, logit_distance
     from dagger_edge.runtime.bundle import Bundle
     from dagger_edge.runtime.prompt import PLACEHOLDER, Prompt
     from dagger_edge.runtime.session import Session

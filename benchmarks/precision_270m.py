@@ -84,8 +84,7 @@ class Measure:
         from dagger_edge.export.checkpoint import Checkpoint
         from dagger_edge.export.layerwise import LayerwiseReference
         from dagger_edge.export.quantize.layers import common_length
-        from dagger_edge.export.reference import load_model
-        from dagger_edge.export.verify import WholeReference
+        from dagger_edge.export.reference import WholeReference, load_model
         from dagger_edge.runtime.prompt import Prompt
 
         prompt = Prompt(Tokenizer.from_file(str(checkpoint / "tokenizer.json")), template)

@@ -17,11 +17,11 @@ from .calibration import QUESTIONS
 from .layers import describe_divergence, layer_errors
 from .layerwise import LayerwiseReference
 from .probe import probe
+from .reference import Reference
 from .snapshot import measure_questions
 from .staged import StagedGraph, StagedReading, Way
 from .verify import (
     ExportedGraph,
-    Reference,
     check_distances,
     check_tokens,
     compare,

@@ -129,10 +129,11 @@ def _grids(recipe: Recipe, config: TextConfig) -> dict[str, Grid]:
 
 def _calibration_words(calibration: Calibration, prompts: int, tokens: int) -> dict[str, str | int | float | bool]:
     """What the manifest says of it."""
+    but = f", but for {', '.join(calibration.rounded)}" if calibration.rounded else ""
     return {
         "smoothing": calibration.smoothing,
         "head_smoothing": calibration.head_smoothing,
-        "error_feedback": calibration.feedback,
+        "error_feedback": f"yes{but}" if calibration.feedback else "no",
         "calibration_prompts": prompts,
         "calibration_tokens": tokens,
         "calibration_sha256": calibration_digest(calibration.prompts),

@@ -46,6 +46,7 @@ class Calibration:
         smoothing: how much of the difference between inputs moves into the weights of the layers, 0 to 1.
         head_smoothing: the same for the head.
         feedback: whether errors are fed back; else each weight is rounded for itself.
+        rounded: products that are left out of that: those with the most inputs take most of the time.
     """
 
     # `CalibrationPlan` is its document, field by field.
@@ -53,6 +54,11 @@ class Calibration:
     smoothing: float = 0.5
     head_smoothing: float = 0.5
     feedback: bool = True
+    rounded: tuple[str, ...] = ()
+
+    def feeds_back(self, product: str) -> bool:
+        """Whether errors of a ``product`` (``mlp.down_proj``) are fed back."""
+        return self.feedback and product not in self.rounded
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,21 +2,72 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from transformers import Gemma3ForCausalLM, Gemma3TextConfig
 from transformers.modeling_utils import no_init_weights
 from transformers.models.gemma3.modeling_gemma3 import Gemma3RotaryEmbedding, Gemma3TextScaledWordEmbedding
 
 from ..runtime.errors import UsageError
+from ..runtime.session import REMOVED_LOGIT
 from .checkpoint import Checkpoint
 from .config import TextConfig
 from .names import EMBEDDING
 from .weights import Weights
 
 _BLOCK_NUMBERS = 1 << 24
+
+
+class Reference(Protocol):
+    """The model that the graph must be: `LayerwiseReference`, or one that is in memory as a whole."""
+
+    def hidden(self, sequences: Sequence[Sequence[int]]) -> list[torch.Tensor]:
+        """Hidden states [length, hidden] after the final norm, of each of ``sequences``."""
+
+    def logits(self, hidden: torch.Tensor) -> NDArray[np.float32]:
+        """Logits [n, vocab] of ``hidden`` [n, hidden]."""
+
+
+@dataclass(frozen=True, slots=True)
+class WholeReference:
+    """A ``Gemma3ForCausalLM`` in fp32."""
+
+    model: Any
+
+    def hidden(self, sequences: Sequence[Sequence[int]]) -> list[torch.Tensor]:
+        """As of `Reference`."""
+        with torch.no_grad():
+            return [self.model.model(torch.tensor([ids]), use_cache=False).last_hidden_state[0] for ids in sequences]
+
+    def logits(self, hidden: torch.Tensor) -> NDArray[np.float32]:
+        """As of `Reference`."""
+        with torch.no_grad():
+            logits: NDArray[np.float32] = self.model.lm_head(hidden).numpy()
+        return logits
+
+
+@dataclass(frozen=True, slots=True)
+class CutReference:
+    """A reference whose head lacks the rows that are True in ``removed`` [vocab]."""
+
+    reference: Reference
+    removed: NDArray[np.bool_]
+
+    def hidden(self, sequences: Sequence[Sequence[int]]) -> list[torch.Tensor]:
+        """As of `Reference`."""
+        return self.reference.hidden(sequences)
+
+    def logits(self, hidden: torch.Tensor) -> NDArray[np.float32]:
+        """As of `Reference`; those of removed rows are as in a graph."""
+        logits = self.reference.logits(hidden)
+        logits[:, self.removed] = REMOVED_LOGIT
+        return logits
 
 
 def reference_model(weights: Weights) -> Any:

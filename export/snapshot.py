@@ -26,8 +26,9 @@ from ..runtime.session import Cache, Session
 from ..runtime.snapshot import Snapshot, map_state, state_shape, state_type
 from .calibration import QUESTIONS
 from .layerwise import LayerwiseReference
+from .reference import Reference
 from .staged import StagedGraph, StagedReading, Way
-from .verify import ExportedGraph, Reference, _row_distances, over_kept_rows, read
+from .verify import ExportedGraph, _row_distances, over_kept_rows, read
 from .weights import Weights
 
 # By how much the state that the graph computes may differ, relative to its size: in all layers where the graph is exact

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, Self, cast
+from typing import Self, cast
 
 import numpy as np
 import torch
@@ -24,18 +24,9 @@ from ..runtime.session import REMOVED_LOGIT, Cache, Session
 from .calibration import QUESTIONS
 from .limits import LIMITS
 from .probe import chunks, probe
+from .reference import CutReference, Reference
 
 GREEDY_TOKENS = 16
-
-
-class Reference(Protocol):
-    """The model that the graph must be: `LayerwiseReference`, or one that is in memory as a whole."""
-
-    def hidden(self, sequences: Sequence[Sequence[int]]) -> list[torch.Tensor]:
-        """Hidden states [length, hidden] after the final norm, of each of ``sequences``."""
-
-    def logits(self, hidden: torch.Tensor) -> NDArray[np.float32]:
-        """Logits [n, vocab] of ``hidden`` [n, hidden]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,42 +62,6 @@ class ExportedGraph:
             float(recipe.get("stream_scale", 1.0)),
             None if rows is None else int(rows),
         )
-
-
-@dataclass(frozen=True, slots=True)
-class WholeReference:
-    """A ``Gemma3ForCausalLM`` in fp32."""
-
-    model: Any
-
-    def hidden(self, sequences: Sequence[Sequence[int]]) -> list[torch.Tensor]:
-        """As of `Reference`."""
-        with torch.no_grad():
-            return [self.model.model(torch.tensor([ids]), use_cache=False).last_hidden_state[0] for ids in sequences]
-
-    def logits(self, hidden: torch.Tensor) -> NDArray[np.float32]:
-        """As of `Reference`."""
-        with torch.no_grad():
-            logits: NDArray[np.float32] = self.model.lm_head(hidden).numpy()
-        return logits
-
-
-@dataclass(frozen=True, slots=True)
-class CutReference:
-    """A reference whose head lacks the rows that are True in ``removed`` [vocab]."""
-
-    reference: Reference
-    removed: NDArray[np.bool_]
-
-    def hidden(self, sequences: Sequence[Sequence[int]]) -> list[torch.Tensor]:
-        """As of `Reference`."""
-        return self.reference.hidden(sequences)
-
-    def logits(self, hidden: torch.Tensor) -> NDArray[np.float32]:
-        """As of `Reference`; those of removed rows are as in a graph."""
-        logits = self.reference.logits(hidden)
-        logits[:, self.removed] = REMOVED_LOGIT
-        return logits
 
 
 def over_kept_rows(reference: Reference, graph: ExportedGraph, row: NDArray[np.float32]) -> Reference:

@@ -92,12 +92,14 @@ class CalibrationPlan(Struct, frozen=True, forbid_unknown_fields=True):
         smoothing: how much of the difference between inputs moves into the weights of the layers.
         head_smoothing: the same for the head.
         feedback: whether errors are fed back; else each weight is rounded for itself.
+        rounded: products that are left out of that: those with the most inputs take most of the time.
     """
 
     prompts: Annotated[int, Meta(ge=2, le=1 << 16)] = 112
     smoothing: Strength = 0.5
     head_smoothing: Strength = 0.5
     feedback: bool = True
+    rounded: tuple[Module, ...] = ()
 
 
 class RecipeDocument(Struct, frozen=True, forbid_unknown_fields=True):

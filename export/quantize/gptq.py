@@ -61,20 +61,23 @@ def _invert_upper(matrix: torch.Tensor) -> None:
     corner.copy_(first @ corner @ last).neg_()
 
 
-def feed_back(
-    weight: torch.Tensor, factor: torch.Tensor, importance: torch.Tensor, grid: Grid
+def quantise(
+    weight: torch.Tensor, factor: torch.Tensor | None, importance: torch.Tensor, grid: Grid
 ) -> tuple[Codes, torch.Tensor]:
-    """``weight`` on ``grid`` with error feedback, and what it then is.
+    """``weight`` on ``grid``, and what it then is.
 
     Args:
         weight: float32 [out, in].
-        factor: of `inverse_factor`, [in, in].
+        factor: of `inverse_factor`, [in, in], for error feedback; None rounds each weight for itself.
         importance: mean square of each input, [in]; scales are chosen by errors weighted with it.
         grid: the numbers to choose from.
     """
     # Outputs know nothing of each other: so many at a time that a step's numbers stay in the processor's cache.
     with _one_thread():
-        parts = [_feed_back(rows, factor, importance, grid) for rows in weight.split(_OUTPUTS)]
+        parts = [
+            _round(rows, importance, grid) if factor is None else _feed_back(rows, factor, importance, grid)
+            for rows in weight.split(_OUTPUTS)
+        ]
     numbers, scales, zeros, made = (torch.cat(items, 1).T.contiguous() for items in zip(*parts, strict=True))
     return Codes(numbers.numpy(), scales.numpy(), zeros.numpy().astype(np.uint8)), made
 
@@ -89,6 +92,20 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+def _round(weight: torch.Tensor, importance: torch.Tensor, grid: Grid) -> tuple[torch.Tensor, ...]:
+    """As of `_feed_back`."""
+    columns = weight.T.contiguous()
+    found = []
+    size = grid.size or len(columns)
+    for part, weighed in zip(columns.split(size), importance.split(size), strict=True):
+        scale, zero = choose_scales(part, weighed, grid)
+        numbers = _on_grid(part, scale, zero, grid)
+        part.copy_(numbers).sub_(zero).mul_(scale)
+        found.append((numbers.to(torch.uint8), scale[None], zero[None]))
+    numbers, scales, zeros = (torch.cat(items) for items in zip(*found, strict=True))
+    return numbers, scales, zeros, columns
 
 
 def _feed_back(
@@ -155,11 +172,7 @@ def choose_scales(columns: torch.Tensor, importance: torch.Tensor, grid: Grid) -
             zero = (-low * share / scale).round_().clamp_(0, grid.top)
         else:
             zero = torch.full_like(scale, grid.middle)
-        made = _nearest(columns, scale, zero, grid)
-        if grid.paired:
-            odd = made[1::2]
-            odd.copy_(_beside(odd, made[::2][: len(odd)], grid))
-        made = made.sub_(zero).mul_(scale)
+        made = _on_grid(columns, scale, zero, grid).sub_(zero).mul_(scale)
         loss = importance @ made.sub_(columns).square_()
         if best is None:
             best = (loss, scale, zero)
@@ -177,6 +190,15 @@ def _shares(grid: Grid) -> Sequence[float]:
         return [float(share) for share in np.linspace(2, 0.85, 13)]
     lowest, count = (0.5, 11) if grid.bits <= 4 else (0.85, 6)
     return [float(share) for share in np.linspace(1, lowest, count)]
+
+
+def _on_grid(columns: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor, grid: Grid) -> torch.Tensor:
+    """The numbers nearest to ``columns`` [in, out] that ``grid`` allows."""
+    numbers = _nearest(columns, scale, zero, grid)
+    if grid.paired:
+        odd = numbers[1::2]
+        odd.copy_(_beside(odd, numbers[::2][: len(odd)], grid))
+    return numbers
 
 
 def _nearest(weights: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor, grid: Grid) -> torch.Tensor:

@@ -21,7 +21,7 @@ from ..recipe import Calibration
 from ..reference import embedding_scale, no_numbers, weightless_model
 from ..storage.codes import Codes, Grid
 from ..weights import Weights
-from .gptq import feed_back, gram, inverse_factor
+from .gptq import gram, inverse_factor, quantise
 from .packed import Packed
 from .smoothing import PRODUCTS, READERS, smooth
 
@@ -163,14 +163,14 @@ class LayerQuantizer:
         self, first: str, states: torch.Tensor, parameters: Mapping[str, torch.Tensor], grids: Mapping[str, Grid]
     ) -> Layer:
         """The products that read ``states`` [tokens, in] on their grids; ``parameters`` become what they then are."""
-        hessian = gram(states)
-        importance = hessian.diagonal().clone()
-        factor = inverse_factor(hessian) if self._calibration.feedback else torch.eye(len(hessian))
+        fed_back = [name for name in READERS[first] if self._calibration.feeds_back(name)]
+        importance = states.square().mean(0)
+        factor = inverse_factor(gram(states)) if fed_back else None
         made: Layer = {}
         for name in READERS[first]:
             weight = parameters[f"{name}.weight"]
-            made[f"{name}.weight"], changed = feed_back(weight, factor, importance, grids[name])
-            weight.data = changed
+            own = factor if name in fed_back else None
+            made[f"{name}.weight"], weight.data = quantise(weight, own, importance, grids[name])
         return made
 
 

@@ -18,10 +18,9 @@ from dagger_edge.export import verify
 from dagger_edge.export.checkpoint import Checkpoint
 from dagger_edge.export.limits import Limits
 from dagger_edge.export.pipeline import export_checkpoint
-from dagger_edge.export.reference import load_model
+from dagger_edge.export.reference import WholeReference, load_model
 from dagger_edge.export.verify import (
     ExportedGraph,
-    WholeReference,
     greedy_agreement,
     logit_distance,
     measure_parity,

@@ -127,8 +127,8 @@ def test_every_precision_is_the_model(
     for start in range(0, len(IDS), 5):
         logits, cache = read(session, IDS[start : start + 5], cache)
         rows.append(logits)
-    from dagger_edge.export.reference import load_model
-    from dagger_edge.export.verify import WholeReference, _row_distances
+    from dagger_edge.export.reference import WholeReference, load_model
+    from dagger_edge.export.verify import _row_distances
 
     reference = WholeReference(load_model(Checkpoint.open(path)))
     (hidden,) = reference.hidden([IDS])

@@ -15,7 +15,7 @@ from tiny_gemma import WINDOW
 
 from dagger_edge.export.checkpoint import Checkpoint
 from dagger_edge.export.layerwise import LayerwiseReference
-from dagger_edge.export.quantize.gptq import feed_back, inverse_factor
+from dagger_edge.export.quantize.gptq import inverse_factor, quantise
 from dagger_edge.export.quantize.layers import LayerQuantizer, common_length, round_activations
 from dagger_edge.export.quantize.smoothing import READERS, smooth
 from dagger_edge.export.recipe import Calibration
@@ -64,8 +64,8 @@ def test_feeding_errors_back_is_better_than_rounding(grid: Grid) -> None:
     hessian = x.T @ x / len(x)
     importance = hessian.diagonal().clone()
     losses = []
-    for factor in (inverse_factor(hessian.clone()), torch.eye(256)):
-        codes, made = feed_back(weight, factor, importance, grid)
+    for factor in (inverse_factor(hessian.clone()), None):
+        codes, made = quantise(weight, factor, importance, grid)
         assert np.abs(codes.weights(grid.size or 256) - made.numpy()).max() < 1e-5
         losses.append(float((x @ (made - weight).T).square().sum()))
     assert losses[0] < 0.8 * losses[1]
@@ -87,7 +87,7 @@ def test_packed_codes_are_what_the_kernels_read() -> None:
     """Codes chosen by feedback and codes chosen by rounding must mean the same to the kernel."""
     weight = torch.from_numpy(RANDOM.standard_normal((24, 80))).float()
     for storage in (Blocks(4, 16, True, FP32), Blocks(8, 32, False, FP32), Blocks(4, 64, True, FP32), IntegerRows()):
-        codes, made = feed_back(weight, torch.eye(80), torch.ones(80), storage.grid)
+        codes, made = quantise(weight, None, torch.ones(80), storage.grid)
         fixed = _Fixed(storage, codes)
         found = product_with(fixed, weight.numpy(), np.eye(80, dtype=np.float32))
         assert np.abs(found - made.numpy().T).max() < 1e-5
