@@ -141,5 +141,5 @@ def test_joined_products_are_stored_once_and_read_one_input(checkpoint: Path, tm
     assert scale.data_type == TensorProto.FLOAT
     assert numpy_helper.to_array(scale).shape == (32,)
     recipe = made.manifest.precision.recipe
-    assert recipe["calibration_prompts"] == 112
+    assert recipe["calibration_prompts"] == 48
     assert len(str(recipe["calibration_sha256"])) == 64
