@@ -76,7 +76,7 @@ def export_checkpoint(
 ) -> Bundle:
     """Exports the text part of a Gemma 3 checkpoint as a new bundle, on the CPU.
 
-    Memory: about 2.6 GB at 4B in every precision; the comparison with torch runs the bundle, as a whole where there is
+    Memory: less than 4 GiB at 4B in every precision; the comparison with torch runs the bundle, as a whole where there is
     memory for it.
 
     Args:
