@@ -28,6 +28,7 @@ from .reference import embedding_scale
 from .rescale import choose_rescaling
 from .skeleton import trace_skeleton
 from .snapshot import SnapshotWriter
+from .storage.blocks import SharedBlocks
 from .storage.codes import CodedStorage, Grid
 from .stream import write_graph, write_weights
 from .weights import Weights
@@ -72,6 +73,9 @@ def write_model(
         "head": "shared" if config.tied else "untied",
         "embedding_scale": scale,
     }
+    if isinstance(recipe.vocabulary, SharedBlocks):
+        # Smaller blocks than the recipe's, where those fill no row.
+        done["embedding"] = f"int8 in blocks of {recipe.vocabulary.size}"
     if cut is not None:
         done |= {"head_cut": cut.name, "head_rows": cut.rows}
     parameters = sum(prod(size) for size in config.tensor_shapes.values())

@@ -76,8 +76,8 @@ def export_checkpoint(
 ) -> Bundle:
     """Exports the text part of a Gemma 3 checkpoint as a new bundle, on the CPU.
 
-    Memory: less than 4 GiB at 4B in every precision; the comparison with torch runs the bundle, as a whole where there is
-    memory for it.
+    Memory: less than 4 GiB at 4B in every precision; the comparison with torch runs the bundle, as a whole where
+    there is memory for it.
 
     Args:
         checkpoint: a folder in Hugging Face's layout with safetensors and ``tokenizer.json``, of a

@@ -111,7 +111,8 @@ class Recipe:
         return self.exceptions.get(tensor, self.exceptions.get(_module(tensor), self.product))
 
     def for_model(self, config: TextConfig) -> Recipe:
-        """The same with an exception for every matrix of a model, joined ones included.
+        """The same with an exception for every matrix of a model, joined ones included, and an embedding in blocks that
+        fill its rows.
 
         Raises:
             UsageError: an exception names no matrix of it, or parts of a joined product are stored differently.
@@ -130,7 +131,8 @@ class Recipe:
                         " different storages; give them the same, or set `joined` to false"
                     )
                 storages[f"{_LAYERS}{index}.{name}.weight"] = found[parts[0]]
-        return replace(self, exceptions=storages, by_layer=())
+        vocabulary = self.vocabulary.fitting(config.hidden_size)
+        return replace(self, exceptions=storages, by_layer=(), vocabulary=vocabulary)
 
     def _storage_in(self, tensor: str, layers: int) -> MatrixStorage:
         """`storage` in a model of so many ``layers``."""

@@ -64,6 +64,9 @@ class MatrixStorage(Storage, Protocol):
 class VocabularyStorage(Storage, Protocol):
     """Stores the embedding [vocab, hidden], looks rows up in it, and multiplies by it where it is the head too."""
 
+    def fitting(self, width: int) -> Self:
+        """The same, in the largest blocks, up to its own, that fill a row of ``width``."""
+
     def with_head(self, rows: int) -> Self:
         """The same, but the head reads the first ``rows`` rows only."""
 

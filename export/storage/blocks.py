@@ -17,6 +17,8 @@ from .codes import Codes, Grid
 # Activations become 8-bit integers inside the kernel: the fast road of onnxruntime on every processor.
 _INT8_ACTIVATIONS = 4
 _UINT8 = np.dtype(np.uint8)
+# Numbers a block of onnxruntime's kernels.
+_LEAST = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +148,11 @@ class SharedBlocks:
     def encode(self, rows: NDArray[np.float32]) -> tuple[NDArray[Any], ...]:
         """``rows`` in blocks."""
         return self._blocks.encode(rows)
+
+    def fitting(self, width: int) -> Self:
+        """As of `VocabularyStorage`; unchanged where no blocks do."""
+        sizes = [self.size >> halvings for halvings in range(self.size.bit_length()) if self.size >> halvings >= _LEAST]
+        return replace(self, size=next((size for size in sizes if width % size == 0), self.size))
 
     def with_head(self, rows: int) -> Self:
         """As of `VocabularyStorage`."""

@@ -40,6 +40,10 @@ class Dense:
         """
         return (_rounded(rows, self.dtype),)
 
+    def fitting(self, width: int) -> Self:
+        """As of `VocabularyStorage`: itself."""
+        return self
+
     def with_head(self, rows: int) -> Self:
         """As of `VocabularyStorage`."""
         return replace(self, head_rows=rows)

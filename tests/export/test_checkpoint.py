@@ -180,7 +180,7 @@ def test_an_existing_output_is_refused_before_the_checkpoint_is_read(tmp_path: P
         "model.trace_skeleton",
         "model.write_graph",
         "model.write_weights",
-        "pipeline.measure_parity",
+        "pipeline.pass_gate",
         "pipeline.write_card",
     ],
 )

@@ -182,6 +182,12 @@ def test_an_embedding_of_an_odd_width_is_refused() -> None:
         SharedBlocks(FP32).parts((10, 33))
 
 
+def test_blocks_of_an_embedding_fill_its_rows() -> None:
+    """INT4 asks for blocks of 128: a model of width 64 or 1,152 must not be refused for that."""
+    wide = SharedBlocks(FP32, 128)
+    assert [wide.fitting(width).size for width in (2560, 64, 96, 33)] == [128, 64, 32, 128]
+
+
 def test_one_layer_at_a_time_is_the_same_model(checkpoint: Path, torch_model: Any) -> None:
     """The reference must not be wrong itself: padding, windows, and which layer's weights are loaded."""
     sequences = [IDS, IDS[3:7], IDS[5 : WINDOW + 6]]
