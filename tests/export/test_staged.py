@@ -185,10 +185,8 @@ def test_both_gates_refuse_what_is_not_finite(
     whole: dict[str, Bundle], reference: LayerwiseReference, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """NaN compares as false with every limit."""
-    bundle = whole["fp32"]
-    logits = reference.logits
+    graph, logits = ExportedGraph.of(whole["fp32"]), reference.logits
     monkeypatch.setattr(reference, "logits", lambda hidden: logits(hidden) * np.float32("nan"))
-    arguments = bundle.path, bundle.manifest.architecture, bundle.prompt_template
     for measured in (measure_parity, measure_staged):
         with pytest.raises(BundleError, match="not finite"):
-            measured(reference, *arguments)
+            measured(reference, graph)
