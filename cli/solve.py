@@ -14,7 +14,7 @@ from .inputs import read_text
 from .text import render_result
 
 if TYPE_CHECKING:
-    from ..runtime.session import Provider
+    from ..runtime.ort import Provider
     from ..runtime.solver import Solution
 
 # A character of Bengali is three bytes in UTF-8; whatever is longer is refused unread.

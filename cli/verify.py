@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..export.layers import PartError
     from ..runtime.agreement import Agreement
     from ..runtime.manifest import Parity
-    from ..runtime.session import Provider
+    from ..runtime.ort import Provider
 
 _TOO_LARGE = "not asked: the bundle does not fit in this machine's memory"
 

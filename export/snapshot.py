@@ -18,11 +18,10 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from ..runtime.bundle import MODEL_FILE, PREFIX_FILE, TOKENIZER_FILE
-from ..runtime.decode import Start
 from ..runtime.errors import BundleError
 from ..runtime.manifest import Architecture, Parity, PrecisionName, Prefix
 from ..runtime.prompt import Prompt
-from ..runtime.session import Cache, Session
+from ..runtime.session import Cache, Session, Start
 from ..runtime.snapshot import Snapshot, map_state, state_shape, state_type
 from .calibration import QUESTIONS
 from .layerwise import LayerwiseReference

@@ -12,7 +12,7 @@ import onnx
 from numpy.typing import NDArray
 
 from ..runtime.bundle import MODEL_FILE
-from ..runtime.session import Piece
+from ..runtime.pieces import Piece
 from .stages import Stage, Stages, cut
 
 Bounds = Sequence[tuple[int, int]]

@@ -8,11 +8,10 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from .decode import Start
 from .errors import BundleError
 from .known_answer import KnownAnswer
 from .manifest import PrecisionName
-from .session import REMOVED_LOGIT, Session
+from .session import REMOVED_LOGIT, Session, Start
 
 _NEW_TOKENS, _TOP = 16, 8
 # By how many standard deviations of the logits (of one position) two right machines may differ. Measured on Gemma 3

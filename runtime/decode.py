@@ -1,117 +1,269 @@
-"""Greedy decoding over token ids: with the KV cache, and the slow way that it is held against.
+"""The decode loop over token ids, and the slow way that it is held against.
 
-Knows nothing of text. A decode is a generator: one step, one ``yield``; closing it stops the work.
+Knows nothing of text. A decode is a generator: one step of the model, one ``yield``; closing it stops the work.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Sequence
-from typing import Literal, NamedTuple, Protocol
+from collections.abc import Callable, Collection, Generator, Sequence
+from typing import Literal, NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import ModelError, UsageError
-from .session import Cache
 
-# Why a decode ended: a stop token, or the limit on new tokens, or the end of the model's context.
+Logits = NDArray[np.float32]
+# Why a decode ended: a stop token or the end of the grammar, the limit on new tokens, or the end of the context.
 Stop = Literal["stop", "max_new_tokens", "context"]
-Decode = Generator[int, None, Stop]
 
 
-class Start(NamedTuple):
-    """The beginning of a prompt that need not be read: its cache, and of how many ids that is."""
+class Emitted(NamedTuple):
+    """New ids, and of how many ids the step was that they came from; 0 for those that the grammar forced."""
 
-    cache: Cache
-    length: int
-
-
-class Decoder(Protocol):
-    """What decoding needs of a model: `Session`, or a fake of a few lines in a test."""
-
-    def empty_cache(self) -> Cache:
-        """The cache before the first token."""
-
-    def step(self, ids: NDArray[np.int64], cache: Cache) -> tuple[NDArray[np.float32], Cache]:
-        """Logits [1, step, vocab] for ``ids`` [1, step] after ``cache``, and the longer cache."""
+    ids: list[int]
+    step: int
 
 
-def decode_greedy(
-    model: Decoder,
+Decode = Generator[Emitted, None, Stop]
+
+
+class Reader(Protocol):
+    """What decoding needs of a model and its cache: `context.Context`, or a fake of a few lines in a test."""
+
+    @property
+    def length(self) -> int:
+        """How many ids were read."""
+
+    def feed(self, ids: Sequence[int], keep: int = 1) -> Logits:
+        """Reads ``ids``; logits [keep, vocab] after the last of them."""
+
+    def rewind(self, length: int) -> None:
+        """Forgets all but the first ``length`` ids."""
+
+
+class Constraint(Protocol):
+    """What may be written, token by token: a grammar, or `Free`."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing may come any more."""
+
+    def forced(self) -> Sequence[int]:
+        """The ids that come next whatever the model says; there may be none."""
+
+    def allows(self, token: int) -> bool:
+        """Whether ``token`` may come next."""
+
+    def mask(self, size: int) -> NDArray[np.bool_]:
+        """Which of the tokens below ``size`` may come next, [size]."""
+
+    def accept(self, token: int) -> None:
+        """Writes ``token``, which may come next."""
+
+    def fork(self) -> Self:
+        """A copy that goes its own way."""
+
+
+class Free:
+    """Allows everything."""
+
+    finished = False
+
+    def forced(self) -> Sequence[int]:
+        return ()
+
+    def allows(self, token: int) -> bool:  # noqa: ARG002
+        return True
+
+    def mask(self, size: int) -> NDArray[np.bool_]:
+        return np.ones(size, np.bool_)
+
+    def accept(self, token: int) -> None:
+        pass
+
+    def fork(self) -> Self:
+        return self
+
+
+# The next token by logits [vocab], the constraint, and how many tokens there are already.
+Choose = Callable[[Logits, Constraint, int], int]
+
+
+class Drafter(Protocol):
+    """Guesses what comes next, so that one step can read several tokens."""
+
+    def guess(self, constraint: Constraint, ids: Sequence[int], pending: int, room: int) -> list[int]:
+        """The ids that may come after ``ids`` (prompt and answer so far), those that are forced among them.
+
+        ``pending`` of ``ids`` are read in the same step anyway; ``room`` ids may be guessed at most. ``constraint`` is
+        left as it is.
+        """
+
+    def learn(self, accepted: int) -> None:
+        """So many ids of the last guess were right."""
+
+
+class NoDrafts:
+    """Guesses nothing."""
+
+    def guess(self, constraint: Constraint, ids: Sequence[int], pending: int, room: int) -> list[int]:  # noqa: ARG002
+        return []
+
+    def learn(self, accepted: int) -> None:
+        pass
+
+
+class Limits(NamedTuple):
+    """When a decode ends: at an id of ``stop_ids`` (which is not emitted), after ``max_new_tokens``, or when prompt and
+    answer fill ``context`` positions."""
+
+    stop_ids: Collection[int]
+    max_new_tokens: int
+    context: int
+
+    def room(self, prompt: int) -> int:
+        """How many tokens may come after a prompt of so many.
+
+        Raises:
+            UsageError: none, with the numbers.
+        """
+        if self.max_new_tokens < 1:
+            raise UsageError(f"max_new_tokens is {self.max_new_tokens}: it must be 1 or more")
+        if prompt >= self.context:
+            raise UsageError(
+                f"the question makes a prompt of {prompt:,} tokens, the model's context is {self.context:,}: shorten it"
+            )
+        return min(self.max_new_tokens, self.context - prompt)
+
+
+def greedy(logits: Logits, constraint: Constraint, position: int = 0) -> int:  # noqa: ARG001
+    """The allowed token with the largest logit of ``logits`` [vocab], the first of equals: a `Choose`.
+
+    Raises:
+        ModelError: a logit is NaN or infinite.
+    """
+    check_finite(logits)
+    token = int(logits.argmax())
+    # Most of the time it is allowed, and the mask, which costs more than a step of a small model, is not needed.
+    if constraint.allows(token):
+        return token
+    return int(np.where(constraint.mask(len(logits)), logits, -np.inf).argmax())
+
+
+def check_finite(logits: Logits) -> None:
+    """Raises ModelError where a logit is NaN or infinite."""
+    if not np.isfinite(logits).all():
+        raise ModelError("the model returned logits that are not finite: verify the bundle, or export it again")
+
+
+def decode(
+    model: Reader,
     prompt: Sequence[int],
+    limits: Limits,
     *,
-    stop_ids: Collection[int],
-    max_new_tokens: int,
-    context: int,
-    start: Start | None = None,
+    constraint: Constraint | None = None,
+    choose: Choose = greedy,
+    drafter: Drafter | None = None,
 ) -> Decode:
-    """Yields the likeliest token, step by step; the stop token is not yielded.
+    """Yields new tokens, step by step.
+
+    The ids are those of `decode_naive`, whatever is drafted: tokens that are forced are taken without asking the model,
+    tokens that are guessed are read together with what is pending, and stay as far as they are what ``choose`` chooses
+    (arXiv 2211.17192 for a drafter that is always sure; where ``choose`` draws, it has to draw by the position alone).
 
     Args:
-        model: gives logits and keeps the cache.
-        prompt: ids to prefill, those of ``start`` included.
-        stop_ids: ids that end the decode.
-        max_new_tokens: ids to yield at most.
-        context: positions that the model has, prompt included.
-        start: the beginning of ``prompt``, where it was read already; less than all of it.
+        model: what was read of ``prompt`` stays read; at least its last id must not be.
+        prompt: all its ids.
+        limits: when to end.
+        constraint: what may be written; None is everything.
+        choose: the next token.
+        drafter: guesses; None guesses nothing.
 
     Raises:
         UsageError: the limits leave no room for a single new token.
         ModelError: the logits are not finite.
     """
-    check_limits(prompt, context, max_new_tokens)
-    cache, read = start or (model.empty_cache(), 0)
-    feed = list(prompt[read:])
-    for position in range(len(prompt), len(prompt) + max_new_tokens):
-        if position >= context:
-            return "context"
-        logits, cache = model.step(np.array([feed], np.int64), cache)
-        token = greedy_token(logits[0, -1])
-        if token in stop_ids:
+    constraint, drafter = constraint or Free(), drafter or NoDrafts()
+    room = limits.room(len(prompt))
+    ids = list(prompt)
+    while True:
+        forced = _take_forced(constraint, room)
+        if forced:
+            ids += forced
+            room -= len(forced)
+            yield Emitted(forced, 0)
+        if constraint.finished:
             return "stop"
-        yield token
-        feed = [token]
-    return "max_new_tokens"
+        if room == 0:
+            return "context" if len(ids) >= limits.context else "max_new_tokens"
+        pending = ids[model.length :]
+        guesses = drafter.guess(constraint, ids, len(pending), room - 1)
+        before = len(ids)
+        logits = model.feed(pending + guesses, len(guesses) + 1)
+        stopped = False
+        for row, guess in zip(logits, [*guesses, None], strict=True):
+            token = _next(row, constraint, choose, len(ids) - len(prompt))
+            if stopped := token in limits.stop_ids:
+                break
+            constraint.accept(token)
+            ids.append(token)
+            if token != guess or constraint.finished:
+                break
+        new = ids[before:]
+        right = _common(new, guesses)
+        drafter.learn(right)
+        # The last token was not read, unless it was guessed.
+        model.rewind(before + right)
+        room -= len(new)
+        if new:
+            yield Emitted(new, len(pending) + len(guesses))
+        if stopped:
+            return "stop"
 
 
 def decode_naive(
-    model: Decoder, prompt: Sequence[int], *, stop_ids: Collection[int], max_new_tokens: int, context: int
+    model: Reader,
+    prompt: Sequence[int],
+    limits: Limits,
+    *,
+    constraint: Constraint | None = None,
+    choose: Choose = greedy,
 ) -> Decode:
-    """`decode_greedy` without a cache: every step reads the whole sequence again. The oracle of the tests."""
-    check_limits(prompt, context, max_new_tokens)
+    """`decode` by one token a step, each of which reads again all that ``model`` had not read at first. The oracle."""
+    constraint = constraint or Free()
+    room, begin = limits.room(len(prompt)), model.length
     ids = list(prompt)
-    for _ in range(max_new_tokens):
-        if len(ids) >= context:
-            return "context"
-        logits, _ = model.step(np.array([ids], np.int64), model.empty_cache())
-        token = greedy_token(logits[0, -1])
-        if token in stop_ids:
+    for _ in range(room):
+        model.rewind(begin)
+        logits = model.feed(ids[begin:])
+        token = choose(logits[-1], constraint, len(ids) - len(prompt))
+        if token in limits.stop_ids:
             return "stop"
-        yield token
+        constraint.accept(token)
         ids.append(token)
-    return "max_new_tokens"
+        yield Emitted([token], len(ids) - begin - 1)
+        if constraint.finished:
+            return "stop"
+    return "context" if len(ids) >= limits.context else "max_new_tokens"
 
 
-def greedy_token(logits: NDArray[np.float32]) -> int:
-    """The index of the largest of ``logits`` [vocab], the first of equals.
+def _take_forced(constraint: Constraint, room: int) -> list[int]:
+    """Writes what is forced, as long as there is room."""
+    taken: list[int] = []
+    while len(taken) < room and not constraint.finished and (forced := constraint.forced()):
+        token = forced[0]
+        constraint.accept(token)
+        taken.append(token)
+    return taken
 
-    Raises:
-        ModelError: a logit is NaN or infinite.
-    """
-    if not np.isfinite(logits).all():
-        raise ModelError("the model returned logits that are not finite: verify the bundle, or export it again")
-    return int(logits.argmax())
+
+def _next(logits: Logits, constraint: Constraint, choose: Choose, position: int) -> int:
+    forced = constraint.forced()
+    return forced[0] if forced else choose(logits, constraint, position)
 
 
-def check_limits(prompt: Sequence[int], context: int, max_new_tokens: int) -> None:
-    """Refuses a prompt that fills the context, and a limit that allows no token.
-
-    Raises:
-        UsageError: with the numbers.
-    """
-    if max_new_tokens < 1:
-        raise UsageError(f"max_new_tokens is {max_new_tokens}: it must be 1 or more")
-    if len(prompt) >= context:
-        raise UsageError(
-            f"the question makes a prompt of {len(prompt):,} tokens, the model's context is {context:,}: shorten it"
-        )
+def _common(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many ids both begin with."""
+    differ = (index for index, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
+    return next(differ, min(len(one), len(other)))

@@ -1,25 +1,25 @@
-"""The only module that imports onnxruntime: opens a decoder and runs steps of it, or runs a piece of one."""
+"""A decoder in onnxruntime: opening it, and running steps of it over a cache that is an argument and a result.
+
+`Session.step` is the plain road, which copies the cache at every step: parity is measured by it. Decoding goes by
+`context`, over one buffer.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import BundleError, ModelError, ProviderError, UsageError
-from .manifest import ProviderName
-
-if TYPE_CHECKING:
-    import onnxruntime
-
-Provider = ProviderName
-PROVIDERS: dict[Provider, str] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+from .ort import PROVIDERS, Provider, check_available, first_line, load_onnxruntime, open_session, session_options
 
 # Keys and values of every layer, in the graph's own order: each [batch, kv_heads, past, head_dim].
 Cache = Sequence[NDArray[np.floating]]
+Logits = NDArray[np.float32]
+
 
 _INPUT_IDS = "input_ids"
 _MASK = "attention_mask"
@@ -29,9 +29,14 @@ _KINDS = ("key", "value")
 _LOGITS_TO_KEEP = "num_logits_to_keep"
 # The logit of every token that a pruned head has no row for. Finite: callers take infinity for a broken model.
 REMOVED_LOGIT = -1e9
-# Older ones run our graphs with windows that are off by one (onnxruntime#25927), and say nothing.
-_OLDEST = (1, 24)
 _CACHE_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+
+
+class Start(NamedTuple):
+    """The beginning of a prompt that need not be read: its cache, and of how many ids that is."""
+
+    cache: Cache
+    length: int
 
 
 class Session:
@@ -40,6 +45,10 @@ class Session:
     Inputs ``input_ids`` and ``attention_mask`` int64, ``past_key_values.{i}.key/value`` float32 or float16; outputs
     ``logits`` float32 [batch, kept, vocab] and ``present.{i}.key/value``. Graphs of `dagger_edge.export` also take
     ``num_logits_to_keep``, and make no other logits than those; optimum's make all.
+
+    Attributes:
+        provider: ``cpu`` or ``cuda``.
+        cache_places: of every array of a cache, in order: its layer, and whether it holds keys (0) or values (1).
 
     Args:
         model: path of the ONNX file; its weights lie beside it.
@@ -57,22 +66,16 @@ class Session:
             raise UsageError(f"unknown provider {provider!r}: choose one of {', '.join(PROVIDERS)}")
         if threads is not None and threads < 1:
             raise UsageError(f"threads is {threads}: it must be 1 or more")
-        ort = _import_onnxruntime()
-        _check_available(ort, provider)
-        options = ort.SessionOptions()
-        # Errors come as exceptions; printed as well, they would stand beside our one line.
-        options.log_severity_level = 4
-        if threads is not None:
-            options.intra_op_num_threads = threads
+        ort = load_onnxruntime()
+        check_available(ort, provider)
         if provider == "cuda":
             ort.preload_dlls()
         # CUDA leaves a few nodes, such as those that compute shapes, to the CPU.
         wanted = [PROVIDERS[provider]] if provider == "cpu" else [PROVIDERS[provider], PROVIDERS["cpu"]]
         try:
-            # Its own fallback would go on with the CPU, and print on stdout.
-            self._session = ort.InferenceSession(str(model), options, providers=wanted, enable_fallback=0)
+            self._session = open_session(str(model), session_options(threads), wanted)
         except Exception as error:  # onnxruntime's errors have no common base of their own
-            raise BundleError(f"{model}: onnxruntime cannot load it ({_first_line(error)}); export it again") from None
+            raise BundleError(f"{model}: onnxruntime cannot load it ({first_line(error)}); export it again") from None
         got = self._session.get_providers()
         if PROVIDERS[provider] not in got:
             raise ProviderError(
@@ -83,8 +86,9 @@ class Session:
         self._outputs = ["logits", *(past.name.replace(_PAST, _PRESENT, 1) for past in self._past)]
         optional = {value.name for value in self._session.get_overridable_initializers()}
         self._keeps_logits = _LOGITS_TO_KEEP in optional
-        self._provider = provider
+        self.provider = provider
         self._check_interface(model)
+        self.cache_places = [_place(past.name) for past in self._past]
 
     @property
     def cache_shape(self) -> tuple[int, int, int]:
@@ -98,12 +102,8 @@ class Session:
     def load_cache(self, state: NDArray[np.floating]) -> Cache:
         """The cache that holds ``state`` [layers, 2 (key, value), kv_heads, past, head_dim], for a batch of one; copied
         only where the graph's type is another."""
-        arrays = {
-            f"{_PAST}.{layer}.{kind}": array[None]
-            for layer, pair in enumerate(state)
-            for kind, array in zip(_KINDS, pair, strict=True)
-        }
-        return [np.asarray(arrays[past.name], _CACHE_TYPES[past.type]) for past in self._past]
+        places = enumerate(self.cache_places)
+        return [np.asarray(state[place][None], _CACHE_TYPES[self._past[index].type]) for index, place in places]
 
     def step(self, ids: NDArray[np.int64], cache: Cache, *, keep: int = 1) -> tuple[NDArray[np.float32], Cache]:
         """Feeds ``ids`` [batch, step] after ``cache``; returns logits [batch, keep, vocab] and the longer cache.
@@ -126,9 +126,64 @@ class Session:
         try:
             logits, *present = self._session.run(self._outputs, feed)
         except Exception as error:  # onnxruntime's errors have no common base of their own
-            kind = ModelError if self._provider == "cpu" else ProviderError
-            raise kind(f"onnxruntime failed at a step of {length} tokens ({_first_line(error)})") from None
+            self._failed(error, length)
         return logits[:, -keep:], present
+
+    def cache_buffers(self, rows: int, capacity: int) -> list[tuple[tuple[int, int, int, int], np.dtype[Any]]]:
+        """Shape and type of every array that `bind_cache` needs: [rows, kv_heads, capacity, head_dim]."""
+        return [
+            ((rows, past.shape[1], capacity, past.shape[3]), np.dtype(_CACHE_TYPES[past.type])) for past in self._past
+        ]
+
+    def bind_cache(self, arrays: Sequence[NDArray[np.floating]]) -> tuple[Any, list[Any]]:
+        """An IO binding whose past and present are the same memory, and the values of onnxruntime that hold it.
+
+        On the CPU that memory is the arrays' own, on another provider a copy of them.
+        """
+        device = () if self.provider == "cpu" else (self.provider, 0)
+        make = load_onnxruntime().OrtValue.ortvalue_from_numpy
+        values = [make(array, *device) for array in arrays]
+        binding = self._session.io_binding()
+        for past, present, value in zip(self._past, self._outputs[1:], values, strict=True):
+            binding.bind_ortvalue_input(past.name, value)
+            binding.bind_ortvalue_output(present, value)
+        return binding, values
+
+    def edit_cache(
+        self, values: Sequence[Any], arrays: Sequence[NDArray[Any]], change: Callable[[int, NDArray[Any]], None]
+    ) -> None:
+        """Calls ``change`` with the number and the array of every buffer of `bind_cache`, and keeps what it wrote."""
+        for index, (value, array) in enumerate(zip(values, arrays, strict=True)):
+            if self.provider != "cpu":
+                array[...] = value.numpy()
+            change(index, array)
+            if self.provider != "cpu":
+                value.update_inplace(array)
+
+    def run_bound(self, binding: Any, ids: NDArray[np.int64], mask: NDArray[np.int64], keep: int) -> Logits:
+        """Feeds ``ids`` [batch, step] behind what ``mask`` [batch, total] says is in the buffers of `bind_cache`.
+
+        Returns logits [batch, keep, vocab]; errors as of `step`.
+        """
+        make = load_onnxruntime().OrtValue.ortvalue_from_numpy
+        feed = {_INPUT_IDS: ids, _MASK: mask}
+        if self._keeps_logits:
+            feed[_LOGITS_TO_KEEP] = np.array([keep], np.int64)
+        try:
+            for name, array in feed.items():
+                # bind_cpu_input knows no optional inputs.
+                binding.bind_ortvalue_input(name, make(array))
+            # Anew every time: the memory of the last step's logits would be of the last step's size.
+            binding.bind_output("logits", "cpu")
+            self._session.run_with_iobinding(binding)
+            logits: Logits = binding.get_outputs()[-1].numpy()
+        except Exception as error:  # as above
+            self._failed(error, ids.shape[1])
+        return logits[:, -keep:]
+
+    def _failed(self, error: Exception, length: int) -> NoReturn:
+        kind = ModelError if self.provider == "cpu" else ProviderError
+        raise kind(f"onnxruntime failed at a step of {length} tokens ({first_line(error)})") from None
 
     def _check_interface(self, model: Path) -> None:
         inputs = {value.name for value in self._session.get_inputs()}
@@ -145,119 +200,7 @@ class Session:
             raise BundleError(f"{model}: the heads of its KV cache have no fixed size; export it again")
 
 
-class Piece:
-    """A piece of a decoder's graph, on the CPU: for those who check it part by part.
-
-    Args:
-        graph: the piece as an ONNX file's bytes.
-        folder: where the files lie that its weights are in; they are read there, and nothing is written.
-
-    Raises:
-        ProviderError: onnxruntime is missing or too old.
-        BundleError: the piece cannot be loaded.
-    """
-
-    def __init__(self, graph: bytes, folder: Path) -> None:
-        ort = _import_onnxruntime()
-        options = ort.SessionOptions()
-        options.log_severity_level = 4
-        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
-        try:
-            self._session = ort.InferenceSession(graph, options, providers=[PROVIDERS["cpu"]], enable_fallback=0)
-        except Exception as error:  # onnxruntime's errors have no common base of their own
-            raise BundleError(
-                f"{folder}: onnxruntime cannot load a part of the graph ({_first_line(error)}); export it again"
-            ) from None
-
-    def run(self, outputs: Sequence[str], feed: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
-        """The tensors ``outputs`` for the inputs ``feed``.
-
-        Raises:
-            ModelError: onnxruntime fails, out of memory for example.
-        """
-        try:
-            made: list[NDArray[Any]] = self._session.run(list(outputs), dict(feed))
-        except Exception as error:  # onnxruntime's errors have no common base of their own
-            raise ModelError(f"onnxruntime failed in a part of the graph ({_first_line(error)})") from None
-        return made
-
-
-class KernelSession:
-    """A graph from ``x`` to ``y``, both float32, on the CPU, whose weights are arrays in memory.
-
-    onnxruntime takes them for constants, and brings them into its kernels' layout as it does with those of a file.
-
-    Args:
-        model: an ONNX model; its weights say that they lie in another file.
-        weights: by name.
-        threads: of one operator; None leaves it to onnxruntime (one per physical core).
-
-    Raises:
-        ProviderError: onnxruntime is missing or too old, or does not take the graph.
-    """
-
-    def __init__(self, model: bytes, weights: Mapping[str, NDArray[np.generic]], threads: int | None) -> None:
-        ort = _import_onnxruntime()
-        options = ort.SessionOptions()
-        options.log_severity_level = 4
-        if threads is not None:
-            options.intra_op_num_threads = threads
-        values = [ort.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
-        options.add_external_initializers(list(weights), values)
-        try:
-            self._session = ort.InferenceSession(model, options, providers=[PROVIDERS["cpu"]])
-        except Exception as error:  # onnxruntime's errors have no common base of their own
-            raise ProviderError(f"onnxruntime does not take a kernel's graph ({_first_line(error)})") from None
-
-    def run(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """``y`` of ``x``.
-
-        Raises:
-            ModelError: onnxruntime fails, out of memory for example.
-        """
-        try:
-            (y,) = self._session.run(["y"], {"x": x})
-        except Exception as error:  # as above
-            raise ModelError(f"onnxruntime failed at {x.shape[1]} tokens ({_first_line(error)})") from None
-        made: NDArray[np.float32] = y
-        return made
-
-
-def onnxruntime_version() -> str:
-    """The version of onnxruntime.
-
-    Raises:
-        ProviderError: it is missing or too old.
-    """
-    version: str = _import_onnxruntime().__version__
-    return version
-
-
-def _import_onnxruntime() -> onnxruntime:
-    try:
-        import onnxruntime
-    except ImportError:
-        raise ProviderError(
-            "onnxruntime is not installed: pip install 'dagger-edge[cpu]', or 'dagger-edge[cuda]' for an NVIDIA GPU"
-        ) from None
-    version = tuple(int(part) for part in onnxruntime.__version__.split(".")[:2])
-    if version < _OLDEST:
-        wanted = ".".join(map(str, _OLDEST))
-        raise ProviderError(
-            f"onnxruntime {onnxruntime.__version__} is too old, its sliding windows are wrong: "
-            f"pip install --upgrade 'onnxruntime>={wanted}' (or onnxruntime-gpu)"
-        )
-    return onnxruntime
-
-
-def _check_available(ort: onnxruntime, provider: Provider) -> None:
-    available = ort.get_available_providers()
-    if PROVIDERS[provider] not in available:
-        raise ProviderError(
-            f"this onnxruntime has no {PROVIDERS[provider]} (it has {', '.join(available)}): "
-            f"pip uninstall onnxruntime, then pip install 'dagger-edge[{provider}]'"
-        )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:300]
+def _place(name: str) -> tuple[int, int]:
+    """Layer and kind that ``past_key_values.{layer}.{kind}`` says."""
+    _, layer, kind = name.split(".")
+    return int(layer), _KINDS.index(kind)

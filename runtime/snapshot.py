@@ -13,9 +13,8 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
-from .decode import Start
 from .manifest import Architecture
-from .session import Cache, Session
+from .session import Cache, Session, Start
 
 # [layers, 2 (key, value), kv_heads, prefix, head_dim]
 State = NDArray[np.floating]

@@ -17,8 +17,9 @@ from .decode import Decode, Start, Stop, decode_greedy
 from .errors import BundleError, DaggerEdgeError, ProviderError, UsageError
 from .graph import Graph, GraphError, Node, Result, execute
 from .graph.schema import GraphWarning
+from .ort import PROVIDERS, Provider
 from .prompt import Prompt
-from .session import PROVIDERS, Provider, Session
+from .session import Session
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -9,6 +9,7 @@ Nodes off the answer's path are run too, for the trace; one that fails costs a w
 from __future__ import annotations
 
 import math
+from collections.abc import Set
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import get_args
@@ -46,7 +47,7 @@ def execute(graph: Graph, *, exact: bool = False, ties: Ties = "even") -> Result
     """
     check_ties(ties)
     check_graph(graph)
-    run = _Run(graph, exact=exact, ties=ties)
+    run = Run({node.id for node in graph.nodes}, exact=exact, ties=ties)
     path = answer_path(graph)
     steps = []
     for node in graph.nodes:
@@ -79,20 +80,21 @@ def check_ties(ties: str) -> None:
 
 
 @dataclass(slots=True)
-class _Run:
-    """The state of one run: values so far, in numbers and in text, and which of them are not exact."""
+class Run:
+    """A run, node by node: values so far, in numbers and in text, and which of them are not exact.
 
-    graph: Graph
-    exact: bool
-    ties: Ties
+    Attributes:
+        ids: those of nodes. An argument that is none of them is read as a number.
+        exact, ties: as of `execute`.
+    """
+
+    ids: Set[str]
+    exact: bool = False
+    ties: Ties = "even"
     values: dict[str, Value] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
     inexact: set[str] = field(default_factory=set)
     warnings: list[GraphWarning] = field(default_factory=list)
-    ids: frozenset[str] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.ids = frozenset(node.id for node in self.graph.nodes)
 
     def step(self, node: Node) -> Step:
         """Run one node whose arguments have been run. Raises ExecutionError."""

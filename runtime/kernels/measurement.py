@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from ... import __version__
 from ..bandwidth import memory_bandwidth
 from ..errors import UsageError
-from ..session import KernelSession, onnxruntime_version
+from ..ort import onnxruntime_version
+from ..pieces import KernelSession
 from .estimate import best_of, estimate, shape_load
 from .kernel import BY_NAME, KERNELS, KernelName
 from .machine import cache_bytes, instructions, memory_bytes, processor_name, usable_cores

@@ -1,0 +1,171 @@
+"""What a decoder has read: the KV cache of one sequence or several, in buffers that are past and present at once.
+
+onnxruntime's GroupQueryAttention writes new keys and values behind the old ones where both are the same memory, so no
+step copies the cache, and going back costs nothing: what lies behind a length is not looked at. Buffers are bound
+once (IO binding), on the CPU and on CUDA alike, and grow by copying, a layer at a time, when they are full.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import UsageError
+
+if TYPE_CHECKING:
+    from .session import Session
+
+Logits = NDArray[np.float32]
+
+# Tokens of a prompt that are read in one step. Long enough for the products to be at their quickest (measured: 64
+# tokens cost no more a token than 256), short enough to be stopped between two steps.
+CHUNK = 64
+# By so many positions buffers grow.
+_GROWTH = 256
+
+
+class Context:
+    """The sequences that a session has read. Sequences are rows of a batch, in order; there is one at first, empty.
+
+    Args:
+        session: the decoder.
+        limit: positions that the model has.
+
+    Attributes:
+        lengths: of each row, in ids.
+    """
+
+    def __init__(self, session: Session, *, limit: int) -> None:
+        self._session, self._limit = session, limit
+        self.lengths = [0]
+        self._buffers = _Buffers(session, 1, _GROWTH)
+
+    @property
+    def length(self) -> int:
+        """The length of the first row."""
+        return self.lengths[0]
+
+    def feed(self, ids: Sequence[int], keep: int = 1) -> Logits:
+        """Reads ``ids`` in the only row; logits [keep, vocab] after the last of them.
+
+        Raises:
+            UsageError: it would be longer than the model's context.
+            ModelError: onnxruntime fails on the CPU, out of memory for example.
+            ProviderError: it fails on another provider.
+        """
+        begin = 0
+        while len(ids) - begin > max(CHUNK, keep):
+            end = min(begin + CHUNK, len(ids) - keep)
+            self._step(np.array([ids[begin:end]], np.int64), 1)
+            begin = end
+        logits: Logits = self._step(np.array([ids[begin:]], np.int64), keep)[0]
+        return logits
+
+    def feed_rows(self, ids: Sequence[int]) -> Logits:
+        """Reads one id in every row; logits [rows, vocab]. Errors as of `feed`.
+
+        One, since onnxruntime's GroupQueryAttention takes several behind a cache for a single row only.
+        """
+        return self._step(np.array(ids, np.int64)[:, None], 1)[:, 0]
+
+    def _step(self, ids: NDArray[np.int64], keep: int) -> Logits:
+        lengths = [length + ids.shape[1] for length in self.lengths]
+        total = max(lengths)
+        if total > self._limit:
+            raise UsageError(f"{total:,} tokens are more than the model's context of {self._limit:,}: ask for less")
+        self._buffers.reserve(total)
+        mask = (np.arange(total) < np.array(lengths)[:, None]).astype(np.int64)
+        logits = self._buffers.run(ids, mask, keep)
+        self.lengths = lengths
+        return logits
+
+    def rewind(self, length: int, row: int = 0) -> None:
+        """Forgets what ``row`` read after its first ``length`` ids. Costs nothing."""
+        self.lengths[row] = min(length, self.lengths[row])
+
+    def load(self, state: NDArray[np.floating]) -> None:
+        """Makes ``state`` [layers, 2 (key, value), kv_heads, length, head_dim] all that was read, in a single row."""
+        length = state.shape[3]
+        self._buffers.resize(1)
+        self._buffers.reserve(length)
+        places = self._session.cache_places
+
+        def write(index: int, buffer: NDArray[Any]) -> None:
+            buffer[0, :, :length] = state[places[index]]
+
+        self._buffers.edit(write)
+        self.lengths = [length]
+
+    def fork(self, rows: int) -> None:
+        """Makes ``rows`` sequences of the first one."""
+        length = self.length
+        self._buffers.resize(rows)
+
+        def write(_: int, buffer: NDArray[Any]) -> None:
+            buffer[1:, :, :length] = buffer[:1, :, :length]
+
+        self._buffers.edit(write)
+        self.lengths = [length] * rows
+
+    def drop(self, row: int) -> None:
+        """Forgets a sequence. The last one takes its row."""
+        *others, length = self.lengths
+        last = len(others)
+
+        def write(_: int, buffer: NDArray[Any]) -> None:
+            buffer[row, :, :length] = buffer[last, :, :length]
+
+        if row < last:
+            self._buffers.edit(write)
+            others[row] = length
+        self.lengths = others or [0]
+        self._buffers.resize(max(last, 1))
+
+
+class _Buffers:
+    """Keys and values float32 or float16 [rows, kv_heads, capacity, head_dim] of every layer, bound to a session."""
+
+    def __init__(self, session: Session, rows: int, capacity: int) -> None:
+        self._session = session
+        self._rows, self._capacity = rows, capacity
+        self._arrays = [np.empty(shape, dtype) for shape, dtype in session.cache_buffers(rows, capacity)]
+        self._bind()
+
+    def run(self, ids: NDArray[np.int64], mask: NDArray[np.int64], keep: int) -> Logits:
+        """Logits [rows, keep, vocab]."""
+        return self._session.run_bound(self._binding, ids, mask, keep)
+
+    def edit(self, change: Callable[[int, NDArray[Any]], None]) -> None:
+        """Calls ``change`` with the number and the array of every buffer, which it may write to."""
+        self._session.edit_cache(self._values, [array[: self._rows] for array in self._arrays], change)
+
+    def reserve(self, positions: int) -> None:
+        """Makes room for so many positions."""
+        if positions > self._capacity:
+            self._reallocate(self._rows, -(-positions // _GROWTH) * _GROWTH)
+
+    def resize(self, rows: int) -> None:
+        """Makes it ``rows`` rows; those that are there already keep what they hold."""
+        if rows > len(self._arrays[0]):
+            self._reallocate(rows, self._capacity)
+        elif rows != self._rows:
+            self._rows = rows
+            self._bind()
+
+    def _reallocate(self, rows: int, capacity: int) -> None:
+        shapes = self._session.cache_buffers(rows, capacity)
+
+        def copy(index: int, old: NDArray[Any]) -> None:
+            # Here the old array is let go, so that no two caches are in memory at once.
+            self._arrays[index] = np.empty(*shapes[index])
+            self._arrays[index][: len(old), :, : old.shape[2]] = old
+
+        self.edit(copy)
+        self._rows, self._capacity = rows, capacity
+        self._bind()
+
+    def _bind(self) -> None:
+        self._binding, self._values = self._session.bind_cache([array[: self._rows] for array in self._arrays])

@@ -1,0 +1,91 @@
+"""What every token of a tokenizer spells, and the grammar matcher (llguidance) over these spellings.
+
+Tokenizers of Gemma's kind spell a token as its text with ``▁`` for a space, or as one byte (``<0xE0>``); others are
+refused.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from .errors import BundleError
+
+if TYPE_CHECKING:
+    import llguidance
+    from tokenizers import Tokenizer
+
+_DECODER = [
+    {"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
+    {"type": "ByteFallback"},
+    {"type": "Fuse"},
+]
+
+
+class Spelling:
+    """The bytes of every token, and matchers over them.
+
+    Args:
+        tokenizer: the bundle's, with ``encode_special_tokens`` on.
+        end: the id that ends an answer.
+
+    Attributes:
+        size: tokens that have an id, special ones included.
+
+    Raises:
+        BundleError: the tokenizer is of another kind.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, end: int) -> None:
+        decoder = json.loads(tokenizer.decoder.__getstate__()) if tokenizer.decoder else {}
+        if decoder.get("decoders") != _DECODER:
+            raise BundleError("the tokenizer's decoder is not Gemma's: export the bundle again from its checkpoint")
+        self._tokenizer = tokenizer
+        self._bytes, special = _spellings(tokenizer)
+        self.size = len(self._bytes)
+        self._matchers = _matcher_tokenizer(self, self._bytes, special, end)
+
+    def __call__(self, text: str) -> list[int]:
+        """The ids of ``text``, whose control tokens are plain text."""
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
+
+    def spell(self, ids: Sequence[int]) -> bytes:
+        """What ``ids`` spell."""
+        return b"".join([self._bytes[index] for index in ids])
+
+    def matcher(self, grammar: str) -> llguidance.LLMatcher:
+        """A matcher of ``grammar``, in llguidance's kind of Lark."""
+        from llguidance import LLMatcher
+
+        made = LLMatcher(self._matchers, grammar)
+        if made.is_error():
+            raise ValueError(made.get_error())
+        return made
+
+
+def _spellings(tokenizer: Tokenizer) -> tuple[list[bytes], list[int]]:
+    """The bytes of every token by id, and the ids of those that spell nothing: control tokens, and gaps."""
+    vocabulary = tokenizer.get_vocab(with_added_tokens=True)
+    spellings = [b""] * (max(vocabulary.values()) + 1)
+    for text, index in vocabulary.items():
+        if len(text) == 6 and text.startswith("<0x"):
+            spellings[index] = bytes([int(text[3:5], 16)])
+        else:
+            spellings[index] = text.replace("▁", " ").encode()
+    special = [index for index, token in tokenizer.get_added_tokens_decoder().items() if token.special]
+    return spellings, special
+
+
+def _matcher_tokenizer(encode: Spelling, spellings: list[bytes], special: list[int], end: int) -> Any:
+    from llguidance import LLTokenizer, TokenizerWrapper
+
+    class Wrapped:
+        eos_token_id, bos_token_id = end, None
+        tokens, special_token_ids = spellings, special
+
+        def __call__(self, text: str) -> list[int]:
+            return encode(text)
+
+    return LLTokenizer(TokenizerWrapper(Wrapped()))
