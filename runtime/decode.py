@@ -248,6 +248,16 @@ def decode_naive(
     return "context" if len(ids) >= limits.context else "max_new_tokens"
 
 
+def drain(decoding: Decode) -> tuple[list[int], Stop]:
+    """All ids of ``decoding``, and why it ended."""
+    ids: list[int] = []
+    while True:
+        try:
+            ids += next(decoding).ids
+        except StopIteration as end:
+            return ids, end.value
+
+
 def take_forced(constraint: Constraint, room: int) -> list[int]:
     """Writes what is forced, as long as there is room."""
     taken: list[int] = []

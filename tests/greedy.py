@@ -1,9 +1,7 @@
 """Greedy decoding in one line, for tests."""
 
-import itertools
-
 from dagger_edge.runtime.context import Context
-from dagger_edge.runtime.decode import Limits, decode, decode_naive
+from dagger_edge.runtime.decode import Limits, decode, decode_naive, drain
 
 
 def greedy_ids(session, prompt, *, max_new_tokens, context, stop_ids=(), state=None):
@@ -11,13 +9,9 @@ def greedy_ids(session, prompt, *, max_new_tokens, context, stop_ids=(), state=N
     cache = Context(session, limit=context)
     if state is not None:
         cache.load(state)
-    return _all(decode(cache, prompt, Limits(stop_ids, max_new_tokens, context)))
+    return drain(decode(cache, prompt, Limits(stop_ids, max_new_tokens, context)))[0]
 
 
 def naive_ids(session, prompt, *, max_new_tokens, context, stop_ids=()):
     """The ids after ``prompt``, every one by reading all before it anew."""
-    return _all(decode_naive(Context(session, limit=context), prompt, Limits(stop_ids, max_new_tokens, context)))
-
-
-def _all(decoding):
-    return list(itertools.chain.from_iterable(emitted.ids for emitted in decoding))
+    return drain(decode_naive(Context(session, limit=context), prompt, Limits(stop_ids, max_new_tokens, context)))[0]
