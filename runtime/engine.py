@@ -11,7 +11,7 @@ from .cost import StepCost
 from .decode import Choose, Constraint, Decode, Drafter, Free, Limits, NoDrafts, decode, greedy
 from .draft import GraphDrafter, Record
 from .grammar import GraphGrammar
-from .kept_cost import kept_step_cost
+from .kept_cost import kept_step_cost, measured_step_cost
 from .options import DecodeOptions
 from .prefix import kept_snapshot
 from .prompt import Prompt
@@ -78,6 +78,12 @@ class Engine:
         rows += [Row(self._constraint(prompt, limits, options), _choose(options, stream)) for stream in streams]
         self._begin(prompt)
         return decode_rows(self._context, prompt, limits, rows)
+
+    def measure_steps(self) -> StepCost:
+        """What steps cost now, behind the prompt's fixed part."""
+        self._begin([*self.prompt.prefix_ids, self._manifest.special_ids.bos])
+        self._cost = measured_step_cost(self._bundle, self._context, self.session)
+        return self._cost
 
     def _limits(self, options: DecodeOptions) -> Limits:
         # The grammar knows where a graph ends, and lets no control token in.

@@ -22,10 +22,14 @@ def kept_step_cost(bundle: Bundle, context: Context, session: Session) -> StepCo
         ProviderError: it fails on another provider.
     """
     known = known_step_cost(bundle, session.provider, session.threads)
-    if known is None:
-        known = measure_steps(context)
-        write_cached(_name(bundle, session.provider, session.threads), msgspec.json.encode(known))
-    return known
+    return measured_step_cost(bundle, context, session) if known is None else known
+
+
+def measured_step_cost(bundle: Bundle, context: Context, session: Session) -> StepCost:
+    """`kept_step_cost`, measured now in any case."""
+    measured = measure_steps(context)
+    write_cached(_name(bundle, session.provider, session.threads), msgspec.json.encode(measured))
+    return measured
 
 
 def known_step_cost(bundle: Bundle, provider: ProviderName, threads: int | None) -> StepCost | None:
