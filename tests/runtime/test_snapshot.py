@@ -10,12 +10,12 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from greedy import greedy_ids
 from tokenizers import Tokenizer
 
 import dagger_edge as de
 from dagger_edge.runtime.agreement import compare_known_answer, measure_known_answer
 from dagger_edge.runtime.bundle import KNOWN_ANSWER_FILE, MODEL_FILE, PREFIX_FILE, PROMPT_FILE, Bundle
-from dagger_edge.runtime.decode import decode_greedy
 from dagger_edge.runtime.files import sha256_of
 from dagger_edge.runtime.manifest import FileEntry, Precision, Prefix
 from dagger_edge.runtime.prompt import Prompt
@@ -29,7 +29,8 @@ TEMPLATE = f"{HEAD}\n\nQuestion:\n{{question}}\n\nOutput:\n"
 # The demo's tokenizer makes one token of the space and the question's first letter.
 MERGING = f"{HEAD}\n\nQuestion: {{question}}"
 QUESTION = "রহিমের কাছে ৫টি আম ছিল। সে করিমকে ২টি আম দিল। রহিমের কাছে এখন কতটি আম আছে?"
-LIMITS: dict[str, Any] = {"stop_ids": (), "max_new_tokens": 24, "context": 1024}
+FREE = de.DecodeOptions(max_new_tokens=40, grammar=False, drafts=False)
+LIMITS: dict[str, Any] = {"max_new_tokens": 24, "context": 1024}
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +75,7 @@ def make(tmp_path: Path, session: Session, tokenizer: Tokenizer) -> Callable[...
 def said(folder: Path, question: str = QUESTION) -> tuple[str, de.Timings]:
     with de.Solver.open(folder) as solver:
         try:
-            solution = solver.solve(question, max_new_tokens=40)
+            solution = solver.solve(question, FREE)
         except de.NoAnswerError as error:
             return error.text, error.timings
     return solution.text, solution.timings
@@ -97,13 +98,13 @@ def test_the_answer_is_that_of_the_whole_prompt(make: Any, tokenizer: Tokenizer,
 def test_the_model_reads_the_question_alone(make: Any, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A snapshot that is loaded, and read over again, costs more than none."""
     folder, read = make(), []
-    original = Session.step
+    original = Session.run_bound
 
-    def step(self: Session, ids: Any, cache: Any, **options: Any) -> Any:
+    def run_bound(self: Session, binding: Any, ids: Any, *rest: Any) -> Any:
         read.append(ids.shape[1])
-        return original(self, ids, cache, **options)
+        return original(self, binding, ids, *rest)
 
-    monkeypatch.setattr(Session, "step", step)
+    monkeypatch.setattr(Session, "run_bound", run_bound)
     said(folder)
     prompt = Prompt(tokenizer, TEMPLATE)
     assert read[0] == len(prompt.encode(QUESTION)) - len(prompt.prefix_ids)
@@ -116,10 +117,9 @@ def test_a_prompt_that_begins_otherwise_is_read_from_there(session: Session, tok
     snapshot = Snapshot(ids[:150], state_of(session, ids[:150]))
     for at in (0, 1, 70, 149):
         other = [*ids[:at], (ids[at] + 1) % 1792, *ids[at + 1 :]]
-        start = snapshot.start(session, other)
-        assert start.length == at
-        found = list(decode_greedy(session, other, **LIMITS, start=start))
-        assert found == list(decode_greedy(session, other, **LIMITS))
+        assert snapshot.common(other) == at
+        state = snapshot.state[:, :, :, :at]
+        assert greedy_ids(session, other, **LIMITS, state=state) == greedy_ids(session, other, **LIMITS)
 
 
 @pytest.mark.parametrize("length", [1, 2, 149, 150, 151])
@@ -127,10 +127,9 @@ def test_one_id_is_always_left_to_read(session: Session, tokenizer: Tokenizer, l
     """A step of no ids has no logits: prompts may be shorter than the prefix, or just as long."""
     ids = Prompt(tokenizer, TEMPLATE).encode(QUESTION)
     snapshot = Snapshot(ids[:150], state_of(session, ids[:150]))
-    start = snapshot.start(session, ids[:length])
-    assert start.length == length - 1
-    found = list(decode_greedy(session, ids[:length], **LIMITS, start=start))
-    assert found == list(decode_greedy(session, ids[:length], **LIMITS))
+    assert snapshot.common(ids[:length]) == length - 1
+    state = snapshot.state[:, :, :, : length - 1]
+    assert greedy_ids(session, ids[:length], **LIMITS, state=state) == greedy_ids(session, ids[:length], **LIMITS)
 
 
 def test_questions_one_after_the_other_do_not_change_the_state(make: Any) -> None:
@@ -142,28 +141,16 @@ def test_questions_one_after_the_other_do_not_change_the_state(make: Any) -> Non
         texts = []
         for question in (QUESTION, "একটি বাগানে ৮টি গাছ আছে। ৩টি কাটা হল। কয়টি থাকে?", QUESTION):
             try:
-                texts.append(solver.solve(question, max_new_tokens=40).text)
+                texts.append(solver.solve(question, FREE).text)
             except de.NoAnswerError as error:
                 texts.append(error.text)
     assert texts == [first, second, first]
 
 
-def test_the_state_is_converted_once_and_mapped_where_it_need_not_be(session: Session, tokenizer: Tokenizer) -> None:
-    """Converting 200 MB for every question costs more than the prefill of its tokens."""
-    ids = Prompt(tokenizer, TEMPLATE).prefix_ids
-    state = state_of(session, ids)
-    for array in (state, state.astype(np.float16)):
-        snapshot = Snapshot(ids, array)
-        caches = [snapshot.start(session, [*ids, 5]).cache for _ in range(2)]
-        assert all(one is other for one, other in zip(*caches, strict=True))
-        assert all(part.dtype == np.float32 for part in caches[0])
-        assert np.shares_memory(caches[0][0], array) == (array.dtype == np.float32)
-
-
 def test_a_closed_solver_lets_the_snapshot_go(make: Any) -> None:
     solver = de.Solver.open(make())
     solver.close()
-    assert solver._snapshot is None
+    assert solver._engine is None
     with pytest.raises(de.UsageError, match="closed"):
         solver.solve(QUESTION)
 
