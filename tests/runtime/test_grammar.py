@@ -122,7 +122,17 @@ REFUSED = {
     **{f"the label {label!r}": (const("n1", label=label), N2, FINAL) for label in ("ক" * 65, 'ক\\"', "ক\\n", "ক\n")},
     **{
         f"the label {label!r}": (const("n1", label=label), N2, FINAL)
-        for label in ("ক <end_of_turn>", "ক <unused7>", "ক [multimodal]", "ক `x`", "ক {x}", "ক नमस्ते", "ক 你好", "ক\t", "ক\x7f")
+        for label in (
+            "ক <end_of_turn>",
+            "ক <unused7>",
+            "ক [multimodal]",
+            "ক `x`",
+            "ক {x}",
+            "ক नमस्ते",
+            "ক 你好",
+            "ক\t",
+            "ক\x7f",
+        )
     },
 }
 
@@ -192,7 +202,9 @@ def check_written(spelled, kind, seed, size=None):
     # What a solver reads.
     assert spelled._tokenizer.decode(ids, skip_special_tokens=False) == written
     for left, is_last in grammar.left:
-        assert left >= (grammar_module._label(grammar_module._LEAST) + grammar_module._CLOSE if is_last else grammar_module._END)
+        assert left >= (
+            grammar_module._label(grammar_module._LEAST) + grammar_module._CLOSE if is_last else grammar_module._END
+        )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -225,7 +237,9 @@ def states():
     """Grammars in the middle of texts: some are forced, in labels, in parts of characters, at every kind of key."""
     for seed, kind in enumerate(("random", "slow", "quotes", "words")):
         grammar = GraphGrammar(spelling(), 400)
-        for step, _ in enumerate(decode(Adversary(spelling(), kind, seed), [2], Limits((), 400, 9999), constraint=grammar)):
+        for step, _ in enumerate(
+            decode(Adversary(spelling(), kind, seed), [2], Limits((), 400, 9999), constraint=grammar)
+        ):
             if step % 11 == 0:
                 yield grammar
 
