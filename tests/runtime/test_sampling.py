@@ -15,7 +15,7 @@ from dagger_edge.runtime.sampling import Sampling, sampler
 VOCAB = 5
 DRAWS = 20_000
 # What the model says after each token; token 4 is never allowed at even places.
-LOGITS = np.random.default_rng(3).normal(0, 1.5, (VOCAB, VOCAB)).astype(np.float32)
+LOGITS = np.random.default_rng(3).normal(0, 0.7, (VOCAB, VOCAB)).astype(np.float32)
 SAMPLING = Sampling(temperature=0.9, top_k=4, top_p=0.97, min_p=0.02)
 TOKENS = 2
 # Chi-square with so many degrees of freedom exceeds this with a probability of 0.001, by the cube-root normal
