@@ -48,7 +48,7 @@ def draw(result: dict[str, Any], out: Path) -> None:
     for place, first, second in zip(places, reading, writing, strict=True):
         axes.text(first + second, place, f" {first + second:.1f} s", va="center")
     axes.set_yticks(list(places), [row[0] for row in rows])
-    axes.set_xlabel(
+    figure.supxlabel(
         f"seconds for an answer of {task['answer_tokens']} tokens to a prompt of {task['prompt_tokens']}"
         f" (4B shape, {result['provenance']['threads']} threads; medians of {result['provenance']['rounds']} rounds)"
     )
