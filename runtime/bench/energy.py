@@ -31,15 +31,19 @@ class Meter:
         """Between two readings. Counters begin again at zero from time to time."""
         if before is None or after is None:
             return None
-        total = 0
-        for zone, first, last in zip(self._zones, before, after, strict=True):
-            if last < first:
-                try:
-                    last += int((zone / "max_energy_range_uj").read_text()) + 1
-                except (OSError, ValueError):
-                    return None
-            total += last - first
-        return total / 1e6
+        try:
+            spent = [
+                last - first + (_range(zone) if last < first else 0)
+                for zone, first, last in zip(self._zones, before, after, strict=True)
+            ]
+        except (OSError, ValueError):
+            return None
+        return sum(spent) / 1e6
+
+
+def _range(zone: Path) -> int:
+    """Microjoules after which a counter begins again."""
+    return int((zone / "max_energy_range_uj").read_text()) + 1
 
 
 def _is_package(zone: Path) -> bool:

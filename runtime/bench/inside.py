@@ -21,7 +21,7 @@ from ..solver import Solver
 from .ceiling import machine_samples
 from .energy import Meter
 from .job import Findings, Job
-from .rows import Sample, Settings
+from .rows import MODEL_PART, READING_PART, REST_PART, Sample, Settings
 from .stopwatch import Stopwatch
 
 # Tokens of the steps whose cost is measured.
@@ -98,7 +98,7 @@ class _Inside:
         yield Sample("answer", total / count, asked)
         for name, share in _QUANTILES.items():
             yield Sample("answer quantile", float(np.quantile(seconds, share)), {"quantile": name, **asked})
-        parts = {"reading the question": first, "the model's steps": model, "all else": total - first - model}
+        parts = {READING_PART: first, MODEL_PART: model, REST_PART: total - first - model}
         for name, part in parts.items():
             yield Sample("answer part", max(part, 0.0) / count, {"part": name, **asked})
         yield Sample("token", 1e3 * decoding / max(tokens, 1), asked)

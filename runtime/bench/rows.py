@@ -30,7 +30,8 @@ class Quantity(Struct, frozen=True):
     timed: bool = True
 
 
-_LESS, _MORE = "lower", "higher"
+_LESS: Better = "lower"
+_MORE: Better = "higher"
 # In the order of the table.
 QUANTITIES: Mapping[str, Quantity] = {
     "memory speed": Quantity("GB/s", _MORE, "machine"),
@@ -56,6 +57,10 @@ QUANTITIES: Mapping[str, Quantity] = {
     "peak memory": Quantity("MB", _LESS, timed=False),
     "energy": Quantity("J", _LESS),
 }
+
+
+# Of "answer part"; together they are the answer.
+READING_PART, MODEL_PART, REST_PART = "reading the question", "the model's steps", "grammar, drafts, text"
 
 
 class Sample(Struct, frozen=True, forbid_unknown_fields=True):

@@ -58,9 +58,9 @@ def _ceiling(bound: Ceiling) -> str:
     products = "unknown" if bound.products is None else f"{(bound.products + (bound.head_products or 0)) / 1e6:,.2f} M"
     cached = " (the largest cache holds them)" if bound.cached else ""
     return (
-        f"Ceiling: **{bound.tokens_per_s:,.1f} tokens/s** one by one. A step reads {bound.weight_bytes / 1e6:,.1f} MB of"
-        f" weights{cached} and, behind {bound.context} tokens, {bound.kv_read_bytes / 1e6:,.2f} MB of keys and values"
-        f" ({bound.kv_token_bytes / 1e3:,.1f} kB a token), at {bound.read_bytes_per_s / 1e9:,.1f} GB/s; a token takes"
+        f"Ceiling: **{bound.tokens_per_s:,.1f} tokens/s** one by one. A step reads {bound.weight_bytes / 1e6:,.1f} MB"
+        f" of weights{cached} and, behind {bound.context} tokens, {bound.kv_read_bytes / 1e6:,.2f} MB of keys and"
+        f" values ({bound.kv_token_bytes / 1e3:,.1f} kB a token), at {bound.read_bytes_per_s / 1e9:,.1f} GB/s; a token takes"
         f" {products} products, at {bound.products_per_s / 1e9:,.1f} G/s ({bound.kernel})."
     )
 
