@@ -12,7 +12,7 @@ from ..runtime.errors import UsageError
 from .inputs import read_text
 
 if TYPE_CHECKING:
-    from ..runtime.bench.rows import Result
+    from ..runtime.bench.rows import BenchResult
     from ..runtime.ort import Provider
 
 Format = Literal["md", "json", "jsonl", "csv"]
@@ -122,7 +122,7 @@ def _check_report(report: Path | None) -> None:
     load_matplotlib()
 
 
-def _render(result: Result, form: Format) -> str:
+def _render(result: BenchResult, form: Format) -> str:
     from ..runtime.bench.table import comma_separated, json_lines, markdown
 
     if form == "json":
@@ -130,13 +130,13 @@ def _render(result: Result, form: Format) -> str:
     return {"md": markdown, "jsonl": json_lines, "csv": comma_separated}[form](result)
 
 
-def _keep(result: Result) -> None:
+def _keep(result: BenchResult) -> None:
     from ..runtime.bench.kept import keep_result
 
     keep_result(result)
 
 
-def _write_report(result: Result, path: Path) -> None:
+def _write_report(result: BenchResult, path: Path) -> None:
     from ..runtime.bench.report import html_report, svg_report
 
     path.write_text((html_report if path.suffix == ".html" else svg_report)(result), encoding="utf-8")
@@ -175,7 +175,10 @@ def compare_command(ctx: click.Context, before: Path, after: Path, threshold: fl
 )
 @click.option("--memory", type=click.FloatRange(min=0, min_open=True, max=1e6), required=True, help="In GB.")
 @click.option(
-    "--from", "source", type=click.Path(path_type=Path), help="Result in JSON.  [default: the last one measured here]"
+    "--from",
+    "source",
+    type=click.Path(path_type=Path),
+    help="Result in JSON.  [default: the last one measured here]",
 )
 @click.option("--threads", type=click.IntRange(min=1), help="Of the run to predict from.  [default: the fewest]")
 @click.option("--format", "form", type=click.Choice(["md", "json"]), default="md", show_default=True)
@@ -197,7 +200,7 @@ def plan_command(
     click.echo(_json(made) if form == "json" else prediction_text(made), nl=False)
 
 
-def _read(path: Path) -> Result:
+def _read(path: Path) -> BenchResult:
     from ..runtime.bench.rows import MAX_RESULT_BYTES, decode_result
 
     text = read_text(str(path), MAX_RESULT_BYTES)

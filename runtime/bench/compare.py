@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from ..errors import UsageError
 from .rank import holm, least_level, rank_test, ratio_interval
-from .rows import QUANTITIES, Result, Row, Run, Settings
+from .rows import QUANTITIES, BenchResult, BenchRun, Row, Settings
 from .table import title
 
 THRESHOLD, LEVEL = 0.05, 0.05
@@ -91,7 +91,9 @@ class _Rule(NamedTuple):
     drift: Mapping[str, tuple[float, float]]
 
 
-def compare(before: Result, after: Result, *, threshold: float = THRESHOLD, level: float = LEVEL) -> Comparison:
+def compare(
+    before: BenchResult, after: BenchResult, *, threshold: float = THRESHOLD, level: float = LEVEL
+) -> Comparison:
     """Joins both on their settings.
 
     A row is worse where three things hold: its median is worse by more than ``threshold``; it is worse by more than the
@@ -126,7 +128,7 @@ def compare(before: Result, after: Result, *, threshold: float = THRESHOLD, leve
     )
 
 
-def _joined(before: Result, after: Result) -> tuple[list[_Pair], tuple[list[str], list[str]]]:
+def _joined(before: BenchResult, after: BenchResult) -> tuple[list[_Pair], tuple[list[str], list[str]]]:
     """Rows of the same run, quantity and settings; and the names of those that stand alone."""
     several = any(len({_bundle(run) for run in result.runs}) > 1 for result in (before, after))
     first, second = ({_key(result, row, several): row for row in result.rows} for result in (before, after))
@@ -143,11 +145,11 @@ def _drift(run: str, machine: Sequence[_Pair]) -> tuple[float, float]:
     return min(found), max(found)
 
 
-def _bundle(run: Run) -> str:
+def _bundle(run: BenchRun) -> str:
     return f"{run.bundle}, {run.precision}"
 
 
-def _key(result: Result, row: Row, several: bool) -> _Key:
+def _key(result: BenchResult, row: Row, several: bool) -> _Key:
     """What rows are joined on. One bundle may be compared with another; where there are several, they have to match."""
     run = result.runs[row.run]
     threads = "one thread per core" if run.threads is None else f"threads {run.threads}"
@@ -204,7 +206,9 @@ def _verdict(pair: _Pair, adjusted: float, rule: _Rule) -> Verdict:
     return "worse" if pair.slower > 1 else "better"
 
 
-def _notes(before: Result, after: Result, drift: Mapping[str, tuple[float, float]], threshold: float) -> Iterator[str]:
+def _notes(
+    before: BenchResult, after: BenchResult, drift: Mapping[str, tuple[float, float]], threshold: float
+) -> Iterator[str]:
     """What else differs."""
     first, second = before.provenance, after.provenance
     for name in ("dagger_edge", "commit", "processor", "cores", "system"):

@@ -147,7 +147,7 @@ class _Inside:
         if not steps:
             return
         seconds = sum(answer.timings.decode_s for answer in answers) / steps
-        asked: Settings = {"questions": len(answers), "limit": self._job.plain_tokens}
+        asked: Settings = {"questions": len(answers), "tokens at most": self._job.plain_tokens}
         yield Sample("plain token", 1e3 * seconds, asked)
         yield Sample("plain speed", 1 / seconds, asked)
 

@@ -6,15 +6,15 @@ import msgspec
 
 from ..kernels.machine import processor_name, usable_cores
 from ..user_cache import cache_name, read_cached, write_cached
-from .rows import Result, decode_result
+from .rows import BenchResult, decode_result
 
 
-def keep_result(result: Result) -> None:
+def keep_result(result: BenchResult) -> None:
     """Keeps ``result`` for `known_result`."""
     write_cached(_name(), msgspec.json.encode(result))
 
 
-def known_result() -> Result | None:
+def known_result() -> BenchResult | None:
     """What was measured last on this machine; None where nothing was, or by another version that wrote it otherwise."""
     kept = read_cached(_name())
     try:

@@ -16,7 +16,7 @@ from .job import Findings, Job
 from .process import run_job
 from .provenance import provenance
 from .questions import bench_questions
-from .rows import QUANTITIES, Ceiling, Result, Row, Run, Sample, Settings, make_row
+from .rows import QUANTITIES, BenchResult, BenchRun, Ceiling, Row, Sample, Settings, make_row
 
 MAX_REPEATS = 1000
 
@@ -67,7 +67,7 @@ class _Setup:
     job: Job
 
 
-def measure(plan: Plan, progress: Callable[[str], None] = lambda _line: None) -> Result:
+def measure(plan: Plan, progress: Callable[[str], None] = lambda _line: None) -> BenchResult:
     """Measures ``plan``: the machine first, then ``repeats`` rounds in which each run has a process of its own, after a
     round that is not counted.
 
@@ -90,14 +90,14 @@ def measure(plan: Plan, progress: Callable[[str], None] = lambda _line: None) ->
             done = run_job(setup.job)
             if number:
                 found[index].append(done)
-    runs: list[Run] = []
+    runs: list[BenchRun] = []
     rows: list[Row] = []
     for index, setup in enumerate(setups):
         made = _rows(index, [_loaded(load, part) for load, part in found[index]])
         run, made = _with_ceiling(setup, plan, found[index][-1][1], made)
         runs.append(run)
         rows += made
-    return Result(
+    return BenchResult(
         result_version=1,
         provenance=origin,
         settings=_told(plan),
@@ -144,7 +144,7 @@ def _rows(run: int, processes: Sequence[Sequence[Sample]]) -> list[Row]:
     return [make_row(run, what, dict(settings), groups[what, settings]) for what, settings in keys]
 
 
-def _with_ceiling(setup: _Setup, plan: Plan, found: Findings, rows: list[Row]) -> tuple[Run, list[Row]]:
+def _with_ceiling(setup: _Setup, plan: Plan, found: Findings, rows: list[Row]) -> tuple[BenchRun, list[Row]]:
     """The run, and its rows with their bounds, by the machine's median speeds."""
     manifest = setup.bundle.manifest
     speeds = {row.what: row.median for row in rows if row.kind == "machine"}
@@ -154,7 +154,7 @@ def _with_ceiling(setup: _Setup, plan: Plan, found: Findings, rows: list[Row]) -
         kernel = kernel_of(manifest.precision.name)
         ceiling = ceiling_of(load, kernel, 1e9 * speeds["memory speed"], 1e9 * speeds["matrix speed"])
         rows = [_bounded(row, ceiling) for row in rows]
-    run = Run(
+    run = BenchRun(
         bundle=manifest.name,
         precision=manifest.precision.name,
         weights_sha256=manifest.files[WEIGHTS_FILE].sha256,

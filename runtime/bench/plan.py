@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from ..context import CHUNK
 from ..errors import UsageError
-from .rows import MODEL_PART, READING_PART, Ceiling, Result, Row, Run, Setting
+from .rows import MODEL_PART, READING_PART, BenchResult, BenchRun, Ceiling, Row, Setting
 
 # Beside one process: the system, and what the model needs for the longest question.
 _SPARE_BYTES, _SPARE_FACTOR = 512 << 20, 1.1
@@ -124,7 +124,7 @@ class _Measured:
     threads: int
 
 
-def predict(result: Result, machine: Machine, *, threads: int | None = None) -> Prediction:
+def predict(result: BenchResult, machine: Machine, *, threads: int | None = None) -> Prediction:
     """What ``machine`` would do, from the run of ``result`` with ``threads``; by default from the one with the fewest.
 
     Raises:
@@ -176,7 +176,7 @@ def _predicted(found: _Measured, moved: _Step) -> Figures:
     )
 
 
-def _choose(result: Result, threads: int | None) -> int:
+def _choose(result: BenchResult, threads: int | None) -> int:
     places = range(len(result.runs))
     if threads is None:
         return min(places, key=lambda place: _threads(result, place))
@@ -187,18 +187,18 @@ def _choose(result: Result, threads: int | None) -> int:
     raise UsageError(f"the result has no run with {threads} threads: it has {known}")
 
 
-def _alike(result: Result, run: Run) -> list[int]:
+def _alike(result: BenchResult, run: BenchRun) -> list[int]:
     """Runs of the same bundle on the same provider."""
     same = (run.weights_sha256, run.provider)
     return [place for place, other in enumerate(result.runs) if (other.weights_sha256, other.provider) == same]
 
 
-def _threads(result: Result, place: int) -> int:
+def _threads(result: BenchResult, place: int) -> int:
     # onnxruntime starts one per physical core, which may be half of those that count here.
     return result.runs[place].threads or result.provenance.cores
 
 
-def _measured(result: Result, index: int) -> tuple[_Measured, Ceiling]:
+def _measured(result: BenchResult, index: int) -> tuple[_Measured, Ceiling]:
     ceiling, rows = result.runs[index].ceiling, result.rows_of(index, "step")
     if ceiling is None:
         raise UsageError(f"a run on {result.runs[index].provider} has no measured ceiling: predict from one on the cpu")
@@ -241,7 +241,7 @@ def _products(ceiling: Ceiling) -> float:
     return ((ceiling.products or 0) + (ceiling.head_products or 0)) / ceiling.products_per_s
 
 
-def _figures(result: Result, index: int) -> Figures:
+def _figures(result: BenchResult, index: int) -> Figures:
     """What was measured."""
     prompts = result.rows_of(index, "prefill")
     if not prompts:
@@ -256,7 +256,7 @@ def _figures(result: Result, index: int) -> Figures:
     )
 
 
-def _row(result: Result, index: int, what: str, **settings: Setting) -> Row:
+def _row(result: BenchResult, index: int, what: str, **settings: Setting) -> Row:
     row = result.find(index, what, **settings)
     if row is None:
         raise UsageError(f"the result has no row of {what!r}: measure it again")

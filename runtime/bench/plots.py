@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
-from .rows import MODEL_PART, READING_PART, REST_PART, Result, Row
+from .rows import MODEL_PART, READING_PART, REST_PART, BenchResult, Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,7 +30,7 @@ _SETTINGS = {
 # In the order of the runs; what stands for a run in pictures and tables.
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
-Draw = Callable[["Axes", Result], None]
+Draw = Callable[["Axes", BenchResult], None]
 
 
 def load_matplotlib() -> Any:
@@ -46,14 +46,14 @@ def load_matplotlib() -> Any:
     return mpl
 
 
-def pictures(result: Result) -> list[str]:
+def pictures(result: BenchResult) -> list[str]:
     """Each plot as an SVG document of its own."""
     mpl = load_matplotlib()
     with mpl.rc_context(_SETTINGS):
         return [_alone(draw, result) for draw in _chosen(result)]
 
 
-def picture(result: Result) -> str:
+def picture(result: BenchResult) -> str:
     """All plots in one SVG document."""
     mpl = load_matplotlib()
     from matplotlib.figure import Figure
@@ -66,7 +66,7 @@ def picture(result: Result) -> str:
         return _svg(figure)
 
 
-def run_name(result: Result, index: int) -> str:
+def run_name(result: BenchResult, index: int) -> str:
     """A run as pictures name it: its letter, precision and threads."""
     run = result.runs[index]
     threads = "" if run.threads is None else f", {run.threads} thread{'s' * (run.threads > 1)}"
@@ -79,7 +79,7 @@ def _plain(text: str) -> str:
     return "".join(sign if sign.isascii() and sign.isprintable() and sign != "$" else "?" for sign in text)[:40]
 
 
-def _chosen(result: Result) -> list[Draw]:
+def _chosen(result: BenchResult) -> list[Draw]:
     """The plots that there is something to show in."""
     draws: list[tuple[str, Draw]] = [
         ("answer part", _parts),
@@ -93,7 +93,7 @@ def _chosen(result: Result) -> list[Draw]:
     return [draw for what, draw in draws if what in found and (several or draw is not _threads)]
 
 
-def _alone(draw: Draw, result: Result) -> str:
+def _alone(draw: Draw, result: BenchResult) -> str:
     from matplotlib.figure import Figure
 
     figure = Figure(_SIZE, layout="constrained")
@@ -108,7 +108,7 @@ def _svg(figure: Figure) -> str:
     return out.getvalue()
 
 
-def _parts(axes: Axes, result: Result) -> None:
+def _parts(axes: Axes, result: BenchResult) -> None:
     """Stacked bars: an answer's time by part, for each run."""
     names = [run_name(result, index) for index in range(len(result.runs))]
     places = list(range(len(names), 0, -1))
@@ -128,7 +128,7 @@ def _parts(axes: Axes, result: Result) -> None:
     axes.legend(frameon=False, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.22), fontsize=9)
 
 
-def _steps(axes: Axes, result: Result) -> None:
+def _steps(axes: Axes, result: BenchResult) -> None:
     """Lines: what a step of k tokens costs, and the least that it could."""
     _lines(axes, result, "step", "tokens")
     axes.set_xlabel("tokens that a step reads")
@@ -136,7 +136,7 @@ def _steps(axes: Axes, result: Result) -> None:
     axes.set_title("What a step costs (dashed: ceiling of the machine)", loc="left", weight="bold")
 
 
-def _prefill(axes: Axes, result: Result) -> None:
+def _prefill(axes: Axes, result: BenchResult) -> None:
     """Lines: tokens a second by the length of the prompt, and the most that there could be."""
     _lines(axes, result, "prefill", "tokens")
     axes.set_xlabel("tokens of the prompt")
@@ -144,7 +144,7 @@ def _prefill(axes: Axes, result: Result) -> None:
     axes.set_title("Reading a prompt (dashed: ceiling of the machine)", loc="left", weight="bold")
 
 
-def _threads(axes: Axes, result: Result) -> None:
+def _threads(axes: Axes, result: BenchResult) -> None:
     """Points: answers a minute by threads, a line for each bundle."""
     bundles: dict[str, list[tuple[int, Row]]] = {}
     for index, run in enumerate(result.runs):
@@ -163,7 +163,7 @@ def _threads(axes: Axes, result: Result) -> None:
     _finish(axes)
 
 
-def _votes(axes: Axes, result: Result) -> None:
+def _votes(axes: Axes, result: BenchResult) -> None:
     """Lines: tokens a second of all graphs together, by the graphs of a vote."""
     _lines(axes, result, "vote speed", "samples")
     axes.set_xlabel("graphs that are drawn at once")
@@ -171,12 +171,15 @@ def _votes(axes: Axes, result: Result) -> None:
     axes.set_title("Votes: throughput by graphs at once", loc="left", weight="bold")
 
 
-def _lines(axes: Axes, result: Result, what: str, setting: str) -> None:
+def _lines(axes: Axes, result: BenchResult, what: str, setting: str) -> None:
     """A line for each run, by ``setting``."""
     for index in range(len(result.runs)):
         found = [(int(row.settings[setting]), row) for row in result.rows_of(index, what)]
         if found:
             _line(axes, found, _COLORS[index % len(_COLORS)], run_name(result, index))
+    if what != "step":
+        # What was measured, not what lies between; of steps that would be too many.
+        axes.set_xticks(sorted({int(row.settings[setting]) for row in result.rows if row.what == what}))
     _finish(axes)
 
 

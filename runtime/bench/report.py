@@ -8,7 +8,7 @@ from html import escape
 from ..graph.show.style import FONTS
 from .plots import LETTERS, picture, pictures
 from .questions import bench_questions
-from .rows import Result
+from .rows import BenchResult
 from .table import ceiling_lines, cells, origin, run_title
 
 _STYLE = f"""
@@ -41,7 +41,7 @@ _HEAD = ("", "median", "quartiles", "unit", "n", "ceiling", "reached")
 _LARGE = (("answers", "answers a minute"), ("answer", "s an answer"), ("plain speed", "tokens/s one by one"))
 
 
-def html_report(result: Result) -> str:
+def html_report(result: BenchResult) -> str:
     """The page, in UTF-8.
 
     Raises:
@@ -62,7 +62,7 @@ def html_report(result: Result) -> str:
     )
 
 
-def svg_report(result: Result) -> str:
+def svg_report(result: BenchResult) -> str:
     """The plots alone, one below the other.
 
     Raises:
@@ -78,7 +78,7 @@ def _inline(svg: str, index: int) -> str:
     return re.sub(r'(url\(#|href="#)', rf"\g<1>p{index}-", body)
 
 
-def _run(result: Result, index: int) -> str:
+def _run(result: BenchResult, index: int) -> str:
     run = result.runs[index]
     letter = LETTERS[index] if index < len(LETTERS) else str(index + 1)
     large = [(result.find(index, what), words) for what, words in _LARGE]
@@ -103,6 +103,6 @@ def _list(lines: list[str]) -> str:
     return "<ul>" + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul>"
 
 
-def _questions(result: Result) -> str:
+def _questions(result: BenchResult) -> str:
     asked = bench_questions()[: result.questions]
     return '<ol lang="bn">' + "".join(f"<li>{escape(item.question)}</li>" for item in asked) + "</ol>"

@@ -131,7 +131,7 @@ class Ceiling(Struct, frozen=True, forbid_unknown_fields=True):
     tokens_per_s: Number
 
 
-class Run(Struct, frozen=True, forbid_unknown_fields=True):
+class BenchRun(Struct, frozen=True, forbid_unknown_fields=True):
     """A bundle on a provider with a number of threads.
 
     Attributes:
@@ -187,7 +187,7 @@ class Provenance(Struct, frozen=True, forbid_unknown_fields=True):
     energy: Text | None
 
 
-class Result(Struct, frozen=True, forbid_unknown_fields=True):
+class BenchResult(Struct, frozen=True, forbid_unknown_fields=True):
     """What `dagger-edge bench --format json` prints.
 
     Attributes:
@@ -205,7 +205,7 @@ class Result(Struct, frozen=True, forbid_unknown_fields=True):
     settings: dict[Text, Text]
     questions: Count
     repeats: Count
-    runs: Annotated[tuple[Run, ...], Meta(min_length=1)]
+    runs: Annotated[tuple[BenchRun, ...], Meta(min_length=1)]
     rows: tuple[Row, ...]
 
     def __post_init__(self) -> None:
@@ -241,7 +241,7 @@ def make_row(run: int, what: str, settings: Settings, samples: Sequence[float]) 
     )
 
 
-def decode_result(data: bytes) -> Result:
+def decode_result(data: bytes) -> BenchResult:
     """The result in ``data`` (UTF-8 JSON).
 
     Raises:
@@ -251,7 +251,7 @@ def decode_result(data: bytes) -> Result:
     if len(data) > MAX_RESULT_BYTES:
         raise ValueError(f"it has more than {MAX_RESULT_BYTES:,} bytes")
     try:
-        return msgspec.json.decode(data, type=Result)
+        return msgspec.json.decode(data, type=BenchResult)
     except RecursionError:
         raise ValueError("nested too deeply") from None
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:

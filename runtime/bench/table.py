@@ -10,12 +10,12 @@ from typing import Any
 
 import msgspec
 
-from .rows import Ceiling, Result, Row, Run
+from .rows import BenchResult, BenchRun, Ceiling, Row
 
 _HEAD = ("", "median", "quartiles", "unit", "n", "ceiling", "reached")
 
 
-def markdown(result: Result) -> str:
+def markdown(result: BenchResult) -> str:
     """Tables: where it comes from, then for each run its ceiling and its rows."""
     lines = ["# Benchmark", "", *(f"- {line}" for line in origin(result))]
     for index, run in enumerate(result.runs):
@@ -24,7 +24,7 @@ def markdown(result: Result) -> str:
     return "\n".join(lines) + "\n"
 
 
-def origin(result: Result) -> list[str]:
+def origin(result: BenchResult) -> list[str]:
     """Where a result comes from, and how it was measured, in lines for people."""
     where = result.provenance
     versions = ", ".join(f"{name} {version}" for name, version in where.versions.items())
@@ -41,13 +41,13 @@ def origin(result: Result) -> list[str]:
     ]
 
 
-def run_title(run: Run) -> str:
+def run_title(run: BenchRun) -> str:
     """A run in a few words."""
     threads = "one thread per core" if run.threads is None else f"threads {run.threads}"
     return f"{run.bundle}, {run.precision}, {run.provider}, {threads}"
 
 
-def ceiling_lines(run: Run) -> list[str]:
+def ceiling_lines(run: BenchRun) -> list[str]:
     """What the machine allows, in sentences."""
     if run.ceiling is None:
         return [f"Ceiling: not measured on {run.provider}."]
@@ -60,8 +60,8 @@ def _ceiling(bound: Ceiling) -> str:
     return (
         f"Ceiling: **{bound.tokens_per_s:,.1f} tokens/s** one by one. A step reads {bound.weight_bytes / 1e6:,.1f} MB"
         f" of weights{cached} and, behind {bound.context} tokens, {bound.kv_read_bytes / 1e6:,.2f} MB of keys and"
-        f" values ({bound.kv_token_bytes / 1e3:,.1f} kB a token), at {bound.read_bytes_per_s / 1e9:,.1f} GB/s; a token takes"
-        f" {products} products, at {bound.products_per_s / 1e9:,.1f} G/s ({bound.kernel})."
+        f" values ({bound.kv_token_bytes / 1e3:,.1f} kB a token), at {bound.read_bytes_per_s / 1e9:,.1f} GB/s; a token"
+        f" takes {products} products, at {bound.products_per_s / 1e9:,.1f} G/s ({bound.kernel})."
     )
 
 
@@ -86,8 +86,8 @@ def row_title(row: Row) -> str:
 
 def title(what: str, settings: dict[str, int | str]) -> str:
     """A quantity and its settings; how many questions there were stands elsewhere."""
-    told = [f"{name} {value}" for name, value in settings.items() if name != "questions"]
-    return f"{what}, {', '.join(told)}" if told else what
+    told = ((name, value) for name, value in settings.items() if name != "questions")
+    return ", ".join([what, *(value if isinstance(value, str) else f"{value} {name}" for name, value in told)])
 
 
 def number(value: float) -> str:
@@ -97,7 +97,8 @@ def number(value: float) -> str:
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """A table of Markdown, its columns of one width each, numbers to the right."""
-    widths = [max(len(cell) for cell in column) for column in zip(head, *rows, strict=True)]
+    # A rule of a column needs a dash and a colon.
+    widths = [max(2, *(len(cell) for cell in column)) for column in zip(head, *rows, strict=True)]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
     padded = [
         [cell.ljust(width) if place == 0 else cell.rjust(width) for place, (cell, width) in enumerate(pairs)]
@@ -106,12 +107,12 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return ["| " + " | ".join(line) + " |" for line in (padded[0], rule, *padded[1:])]
 
 
-def json_lines(result: Result) -> str:
+def json_lines(result: BenchResult) -> str:
     """A JSON object a row, each with all of its provenance and its run."""
     return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in _records(result))
 
 
-def comma_separated(result: Result) -> str:
+def comma_separated(result: BenchResult) -> str:
     """CSV with a header; lists are JSON in their cells."""
     out = io.StringIO()
     writer: csv.DictWriter[str] | None = None
@@ -124,7 +125,7 @@ def comma_separated(result: Result) -> str:
     return out.getvalue()
 
 
-def _records(result: Result) -> Iterator[dict[str, Any]]:
+def _records(result: BenchResult) -> Iterator[dict[str, Any]]:
     common = {
         "provenance": msgspec.to_builtins(result.provenance),
         "questions": result.questions,
