@@ -86,7 +86,7 @@ def _chosen(result: BenchResult) -> list[Draw]:
         ("step", _steps),
         ("prefill", _prefill),
         ("answers", _threads),
-        ("vote", _votes),
+        ("vote speed", _votes),
     ]
     several = len({run.threads for run in result.runs}) > 1
     found = {row.what for row in result.rows}

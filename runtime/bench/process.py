@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -28,25 +29,27 @@ def run_job(job: Job) -> tuple[float, Findings]:
     """
     path = os.pathsep.join(filter(None, [str(_HOME), os.environ.get("PYTHONPATH")]))
     started = time.perf_counter()
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", _WORKER],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        # Interruptions are for us: we end the process.
+        start_new_session=True,
         env={**os.environ, "PYTHONPATH": path},
-    )
-    try:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(msgspec.json.encode(job))
-        process.stdin.close()
-        first = process.stdout.readline()
-        load_s = time.perf_counter() - started
-        rest = process.stdout.read()
-        code = process.wait()
-    finally:
-        # Where we were interrupted it must not go on.
-        process.kill()
-        process.wait()
+    ) as process:
+        try:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            # One that ended at once says why below.
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.write(msgspec.json.encode(job))
+                process.stdin.close()
+            first = process.stdout.readline()
+            load_s = time.perf_counter() - started
+            rest = process.stdout.read()
+            code = process.wait()
+        finally:
+            process.kill()
     if first == READY and code == 0:
         return load_s, _findings(rest)
     raise _failure(first, code)

@@ -114,14 +114,13 @@ def json_lines(result: BenchResult) -> str:
 
 def comma_separated(result: BenchResult) -> str:
     """CSV with a header; lists are JSON in their cells."""
+    records = [dict(_flat(record)) for record in _records(result)]
+    # A run may lack what another has.
+    names = list(dict.fromkeys(name for record in records for name in record))
     out = io.StringIO()
-    writer: csv.DictWriter[str] | None = None
-    for record in _records(result):
-        flat = dict(_flat(record))
-        if writer is None:
-            writer = csv.DictWriter(out, list(flat), lineterminator="\n")
-            writer.writeheader()
-        writer.writerow(flat)
+    writer = csv.DictWriter(out, names, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
     return out.getvalue()
 
 
