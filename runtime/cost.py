@@ -30,6 +30,12 @@ class StepCost(Struct, frozen=True):
     sizes: tuple[int, ...]
     seconds: tuple[float, ...]
 
+    def __post_init__(self) -> None:
+        """Refuses, with ValueError, what is no curve."""
+        sizes, seconds = self.sizes, self.seconds
+        if not sizes or len(sizes) != len(seconds) or list(sizes) != sorted(set(sizes)) or min(seconds) <= 0:
+            raise ValueError(f"sizes {sizes} and seconds {seconds} are no cost of steps")
+
     def of(self, tokens: float) -> float:
         """Seconds of a step of so many tokens; straight on past the largest that was measured."""
         first, last = self.sizes[0], self.sizes[-1]

@@ -198,7 +198,7 @@ def decode(
         if room == 0:
             return "context" if len(ids) >= limits.context else "max_new_tokens"
         pending = ids[model.length :]
-        guesses = drafter.guess(constraint, ids, len(pending), room - 1)
+        guesses = drafter.guess(constraint, ids, len(pending), room - 1)[: room - 1]
         before = len(ids)
         logits = model.feed(pending + guesses, len(guesses) + 1)
         stopped = False
