@@ -137,7 +137,9 @@ class BytePairs:
         keys = symbols[:-1] << np.uint64(32) | symbols[1:]
         places = np.minimum(np.searchsorted(tables.pairs, keys), len(tables.pairs) - 1)
         rows = zip(
-            (tables.pairs[places] == keys).tolist(), tables.ranks[places].tolist(), tables.merged[places].tolist(),
+            (tables.pairs[places] == keys).tolist(),
+            tables.ranks[places].tolist(),
+            tables.merged[places].tolist(),
             strict=True,
         )
         return [(rank, index) if found else None for found, rank, index in rows]

@@ -1,8 +1,8 @@
 """Weights that are in memory once: the file is mapped, and what onnxruntime has copied of it is let go at once.
 
-onnxruntime copies the weights of matrix products into the layout of its kernels when a session opens. Mapped by
-itself, it also keeps the pages of the file that it read in memory until the whole weight is copied, or (where it copies
-in parallel) until all are: then all of them are there twice. Here the mapping is ours, and a thread gives its pages back to the system
+onnxruntime copies the weights of matrix products into the layout of its kernels when a session opens. Where it maps the
+file itself, pages that it read stay in memory until the whole weight is copied, or (where it copies in parallel) until
+all are: then all of them are there twice. Here the mapping is ours, and a thread gives its pages back to the system
 meanwhile. They stay in the system's cache of the file, from where they come back if they are read again.
 """
 
