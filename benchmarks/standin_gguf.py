@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from ctypes import c_int, c_int64, c_size_t, c_void_p
 from pathlib import Path
@@ -74,8 +74,10 @@ def write(checkpoint: Path, target: Path, library: Path) -> None:
                 # GGUF's norms multiply by the weight itself, Gemma's by 1 + weight.
                 writer.write_tensor_data(weights.read(name) + np.float32(1))
             else:
-                parts = threads.map(lambda part, kind=kind: quantize(part, kind), _parts(weights, name))
-                writer.write_tensor_data(np.concatenate(list(parts)))
+                parts = [
+                    threads.submit(_packed, quantize, weights, name, start, kind) for start in _starts(weights, name)
+                ]
+                writer.write_tensor_data(np.concatenate([part.result() for part in parts]))
     writer.close()
 
 
@@ -120,10 +122,14 @@ def _row_bytes(columns: int, kind: _Kind) -> int:
     return columns // block * size
 
 
-def _parts(weights: Any, name: str) -> Iterator[NDArray[np.float32]]:
-    rows = weights.shape(name)[0]
-    for start in range(0, rows, _ROWS):
-        yield np.ascontiguousarray(weights.read_rows(name, start, min(start + _ROWS, rows)))
+def _starts(weights: Any, name: str) -> range:
+    return range(0, weights.shape(name)[0], _ROWS)
+
+
+def _packed(quantize: Quantize, weights: Any, name: str, start: int, kind: _Kind) -> NDArray[np.uint8]:
+    """So many rows of a tensor from ``start`` on."""
+    stop = min(start + _ROWS, weights.shape(name)[0])
+    return quantize(np.ascontiguousarray(weights.read_rows(name, start, stop)), kind)
 
 
 def main() -> int:
