@@ -30,7 +30,8 @@ def compare(folder: Path, questions: list[str], tokens: int) -> dict[str, Any]:
     from tokenizers import Tokenizer
 
     from dagger_edge.runtime.bundle import Bundle
-    from dagger_edge.runtime.decode import decode_greedy
+    from dagger_edge.runtime.context import Context
+    from dagger_edge.runtime.decode import Limits, decode, drain
     from dagger_edge.runtime.prompt import PLACEHOLDER, Prompt
     from dagger_edge.runtime.session import Session
 
@@ -39,8 +40,9 @@ def compare(folder: Path, questions: list[str], tokens: int) -> dict[str, Any]:
     prompt = Prompt(Tokenizer.from_file(str(bundle.tokenizer_path)), bundle.prompt_template)
     prompts = [prompt.encode(question) for question in questions]
     session, ours, started = Session(bundle.model_path), [], time.perf_counter()
+    limits = Limits(stop, tokens, context)
     for ids in prompts:
-        ours.append(list(decode_greedy(session, ids, stop_ids=stop, max_new_tokens=tokens, context=context)))
+        ours.append(drain(decode(Context(session, limit=context), ids, limits))[0])
     ours_s = time.perf_counter() - started
     del session
     model = genai.Model(str(folder))

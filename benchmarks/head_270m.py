@@ -44,18 +44,19 @@ def export(checkpoint: Path, work: Path) -> dict[str, Any]:
     return made
 
 
-def decode(bundle: Any, questions: Sequence[str], tokens: int) -> list[list[int]]:
+def greedy_ids(bundle: Any, questions: Sequence[str], tokens: int) -> list[list[int]]:
     """Greedily decoded ids, at most ``tokens`` a question."""
     from tokenizers import Tokenizer
 
-    from dagger_edge.runtime.decode import decode_greedy
+    from dagger_edge.runtime.context import Context
+    from dagger_edge.runtime.decode import Limits, decode, drain
     from dagger_edge.runtime.prompt import Prompt
     from dagger_edge.runtime.session import Session
 
     prompt = Prompt(Tokenizer.from_file(str(bundle.tokenizer_path)), bundle.prompt_template)
-    session, stop = Session(bundle.model_path), bundle.manifest.special_ids.stop
+    session, limits = Session(bundle.model_path), Limits(bundle.manifest.special_ids.stop, tokens, 2048)
     return [
-        list(decode_greedy(session, prompt.encode(question), stop_ids=stop, max_new_tokens=tokens, context=2048))
+        drain(decode(Context(session, limit=limits.context), prompt.encode(question), limits))[0]
         for question in questions
     ]
 
@@ -113,7 +114,7 @@ def main() -> int:
     questions = [json.loads(line)["question"] for line in lines]
     checkpoint = options.checkpoint or convert(fetch_weights(options.work), options.work)
     bundles = export(checkpoint, options.work)
-    decoded = {head: decode(bundle, questions, options.tokens) for head, bundle in bundles.items()}
+    decoded = {head: greedy_ids(bundle, questions, options.tokens) for head, bundle in bundles.items()}
     heads = {head: compare(bundle, decoded[head], decoded["all"]) for head, bundle in bundles.items()}
     result = {
         "tokens": sum(map(len, decoded["all"])),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 import msgspec
@@ -11,14 +14,37 @@ import msgspec
 from ..runtime.errors import UsageError
 from ..runtime.prompt import MAX_QUESTION_CHARS, clean_question
 from .inputs import read_text
-from .text import render_result
+from .text import render_result, render_vote, step_line
 
 if TYPE_CHECKING:
+    from ..runtime.options import DecodeOptions
     from ..runtime.ort import Provider
-    from ..runtime.solver import Solution
+    from ..runtime.sampling import Sampling
+    from ..runtime.solution import Solution
+    from ..runtime.solver import Solver
+    from ..runtime.vote import Vote
 
 # A character of Bengali is three bytes in UTF-8; whatever is longer is refused unread.
 _MAX_INPUT_BYTES = MAX_QUESTION_CHARS * 4
+
+
+def _decoding_options(function: Callable[..., None]) -> Callable[..., None]:
+    """How the answer is decoded; the ranges are checked by `Sampling` and `DecodeOptions`."""
+    options = [
+        click.option("--max-new-tokens", type=click.IntRange(1, 8192), default=1024, show_default=True, help="Limit."),
+        click.option("--free", is_flag=True, help="Without the grammar: let the model write what it likes."),
+        click.option("--drafts/--no-drafts", default=True, help="Read guessed tokens along. The answer is the same."),
+        click.option("--sample", is_flag=True, help="Draw tokens, as the model card does; default: the likeliest."),
+        click.option("--temperature", type=float, help="Of sampling.  [default: 0.7]"),
+        click.option("--top-k", type=int, help="Draw from the so many likeliest; 0: from all.  [default: 0]"),
+        click.option("--top-p", type=float, help="Draw from the likeliest of this total probability.  [default: 0.8]"),
+        click.option("--min-p", type=float, help="Draw from those of this share of the likeliest's.  [default: 0]"),
+        click.option("--seed", type=int, help="Of sampling: the same seed, the same answer.  [default: 0]"),
+        click.option("--samples", type=click.IntRange(1, 64), help="Draw so many graphs, and vote on their answers."),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
 
 
 @click.command()
@@ -27,16 +53,13 @@ _MAX_INPUT_BYTES = MAX_QUESTION_CHARS * 4
 @click.option("--bundle", type=click.Path(path_type=Path), help="Bundle to use.  [default: the demo in the package]")
 @click.option("--provider", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of one operator.  [default: one per core]")
-@click.option(
-    "--max-new-tokens",
-    type=click.IntRange(1, 8192),
-    default=1024,
-    show_default=True,
-    help="Limit of the output.",
-)
+@_decoding_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.option("--graph", "graph_only", is_flag=True, help="Print the graph alone, as `dagger-edge run` reads it.")
 @click.option("--trace/--no-trace", default=True, show_default=True, help="Show every step with its values.")
+@click.option(
+    "--stream/--no-stream", default=None, help="Show nodes on stderr as they close.  [default: on a terminal]"
+)
 @click.option("--verify/--no-verify", default=True, help="Compare the bundle's files with its manifest.")
 def command(
     question: str | None,
@@ -44,42 +67,109 @@ def command(
     bundle: Path | None,
     provider: str,
     threads: int | None,
-    max_new_tokens: int,
+    samples: int | None,
+    *,
     as_json: bool,
     graph_only: bool,
     trace: bool,
+    stream: bool | None,
     verify: bool,
+    **decoding: Any,
 ) -> None:
     """Answer QUESTION, a Bengali word problem; `-` reads it from standard input.
 
-    The answer is what running the model's graph gives, never a number that the model wrote. Exit code 1: the
-    model gave no usable graph.
+    The answer is what running the model's graph gives, never a number that the model wrote. The output is held to the
+    grammar of graphs, unless --free. Exit code 1: the graph has no answer, or with --free there is no graph.
     """
     if as_json and graph_only:
         raise UsageError("--json holds the graph already: give --json or --graph, not both")
     # Before the bundle is read, which may be gigabytes.
     text = clean_question(_read_question(question, path))
-    from ..runtime.solver import NoAnswerError, Solver, demo_bundle
+    options = _options(decoding, several=samples is not None)
+    from ..runtime.solution import NoAnswerError
+    from ..runtime.solver import Solver, demo_bundle
 
+    shows = sys.stderr.isatty() if stream is None else stream
+    output = _Output(as_json=as_json, graph_only=graph_only, trace=trace and not (shows and sys.stdout.isatty()))
     with Solver.open(
         bundle or demo_bundle(), provider=cast("Provider", provider), threads=threads, verify=verify
     ) as solver:
         try:
-            solution = solver.solve(text, max_new_tokens=max_new_tokens)
+            if samples is None:
+                output.print_solution(_solve(solver, text, options, shows=shows))
+            else:
+                output.print_vote(solver.vote(text, samples, options))
         except NoAnswerError as error:
             click.echo(f"the model wrote:\n{error.text}\n", err=True)
             raise
-    for warning in solution.warnings:
-        click.echo(f"warning: {warning.message}", err=True)
-    click.echo(_render(solution, as_json=as_json, graph_only=graph_only, trace=trace))
 
 
-def _render(solution: Solution, *, as_json: bool, graph_only: bool, trace: bool) -> str:
-    if as_json:
-        return msgspec.json.encode(solution).decode()
-    if graph_only:
-        return solution.graph.to_json()
-    return render_result(solution.graph, solution.result, trace=trace)
+def _options(decoding: dict[str, Any], *, several: bool) -> DecodeOptions:
+    from ..runtime.options import DecodeOptions
+
+    sampling = _sampling(decoding, several=several)
+    return DecodeOptions(
+        max_new_tokens=decoding["max_new_tokens"],
+        grammar=not decoding["free"],
+        drafts=decoding["drafts"],
+        sampling=sampling,
+    )
+
+
+def _sampling(decoding: dict[str, Any], *, several: bool) -> Sampling | None:
+    """None where the likeliest tokens are wanted: where no option of sampling is given, nor several samples."""
+    from ..runtime.sampling import Sampling
+
+    names = ("temperature", "top_k", "top_p", "min_p", "seed")
+    given = {name: decoding[name] for name in names if decoding[name] is not None}
+    return Sampling(**given) if given or decoding["sample"] or several else None
+
+
+def _solve(solver: Solver, question: str, options: DecodeOptions, *, shows: bool) -> Solution:
+    """The solution; with ``shows``, nodes are printed on stderr as they close."""
+    from ..runtime.events import NodeClosed, Solved
+
+    for event in solver.stream(question, options):
+        if isinstance(event, Solved):
+            return event.solution
+        if shows and isinstance(event, NodeClosed):
+            click.echo(step_line(event.step, distractor=event.node.distractor), err=True)
+    raise AssertionError("a stream ends with its solution")
+
+
+@dataclass(frozen=True, slots=True)
+class _Output:
+    """What goes to stdout."""
+
+    as_json: bool
+    graph_only: bool
+    trace: bool
+
+    def print_solution(self, solution: Solution) -> None:
+        self._warn(solution)
+        if self.as_json:
+            click.echo(msgspec.json.encode(solution).decode())
+        elif self.graph_only:
+            click.echo(solution.graph.to_json())
+        else:
+            click.echo(render_result(solution.graph, solution.result, trace=self.trace))
+
+    def print_vote(self, vote: Vote) -> None:
+        for failure in vote.failures:
+            click.echo(f"warning: a sample has no answer: {failure}", err=True)
+        self._warn(vote.solution)
+        if self.as_json:
+            click.echo(msgspec.json.encode(vote).decode())
+        elif self.graph_only:
+            click.echo(vote.solution.graph.to_json())
+        else:
+            click.echo(render_vote(vote, trace=self.trace))
+
+    def _warn(self, solution: Solution) -> None:
+        for fix in solution.result.fixes:
+            click.echo(f"repaired: {fix.message}", err=True)
+        for warning in solution.warnings:
+            click.echo(f"warning: {warning.message}", err=True)
 
 
 def _read_question(question: str | None, path: str | None) -> str:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ..runtime.graph import Graph, Influence, Result, Step, format_number, to_bengali_digits
 from ..runtime.graph.errors import printable
 from .documents import Check, Run, Show
+
+if TYPE_CHECKING:
+    from ..runtime.vote import Vote
 
 
 def render_result(graph: Graph, result: Result, *, trace: bool = True) -> str:
@@ -22,6 +26,23 @@ def render_result(graph: Graph, result: Result, *, trace: bool = True) -> str:
         return "\n".join([*lines, "", "distractors: none"])
     lines += ["", "distractors:", *(_distractor_line(step) for step in result.trace if step.id in marked)]
     return "\n".join(lines)
+
+
+def render_vote(vote: Vote, *, trace: bool = True) -> str:
+    """``vote`` as lines: its answer with the graph that gave it first, then how the others voted."""
+    solution = vote.solution
+    lines = [render_result(solution.graph, solution.result, trace=trace), "", "votes:"]
+    for candidate in vote.candidates:
+        lines.append(f"  {_both_scripts(format_number(candidate.answer))}: {candidate.votes} of {vote.samples}")
+    if vote.failures:
+        lines.append(f"  no answer: {len(vote.failures)} of {vote.samples}")
+    tied = " (a tie: the answer that was drawn first)" if vote.tie else ""
+    return "\n".join([*lines, f"confidence: {vote.confidence:.0%}{tied}"])
+
+
+def step_line(step: Step, *, distractor: bool) -> str:
+    """One step as a line of its own, while a graph is being written."""
+    return _step_line(step) + (" (distractor)" if distractor else "")
 
 
 def render_influences(influences: Sequence[Influence]) -> str:

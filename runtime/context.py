@@ -86,10 +86,15 @@ class Context:
         """Forgets what ``row`` read after its first ``length`` ids. Costs nothing."""
         self.lengths[row] = min(length, self.lengths[row])
 
+    def keep_first(self, length: int) -> None:
+        """Forgets all but the first ``length`` ids of the first row."""
+        self.lengths = [min(length, self.length)]
+        self._buffers.trim(1)
+
     def load(self, state: NDArray[np.floating]) -> None:
         """Makes ``state`` [layers, 2 (key, value), kv_heads, length, head_dim] all that was read, in a single row."""
         length = state.shape[3]
-        self._buffers.resize(1)
+        self._buffers.trim(1)
         self._buffers.reserve(length)
         places = self._session.cache_places
 
@@ -98,6 +103,17 @@ class Context:
 
         self._buffers.edit(write)
         self.lengths = [length]
+
+    def state(self) -> NDArray[np.floating]:
+        """What was read in the first row: keys and values [layers, 2 (key, value), kv_heads, length, head_dim]."""
+        places, parts = self._session.cache_places, dict[tuple[int, int], NDArray[np.floating]]()
+
+        def read(index: int, buffer: NDArray[Any]) -> None:
+            parts[places[index]] = buffer[0, :, : self.length].copy()
+
+        self._buffers.edit(read)
+        layers = len(places) // 2
+        return np.stack([np.stack([parts[layer, kind] for kind in (0, 1)]) for layer in range(layers)])
 
     def fork(self, rows: int) -> None:
         """Makes ``rows`` sequences of the first one."""
@@ -154,6 +170,12 @@ class _Buffers:
         elif rows != self._rows:
             self._rows = rows
             self._bind()
+
+    def trim(self, rows: int) -> None:
+        """`resize` that gives the memory of other rows back."""
+        if rows < len(self._arrays[0]):
+            self.resize(rows)
+            self._reallocate(rows, self._capacity)
 
     def _reallocate(self, rows: int, capacity: int) -> None:
         shapes = self._session.cache_buffers(rows, capacity)

@@ -188,7 +188,7 @@ def decode(
     room = limits.room(len(prompt))
     ids = list(prompt)
     while True:
-        forced = _take_forced(constraint, room)
+        forced = take_forced(constraint, room)
         if forced:
             ids += forced
             room -= len(forced)
@@ -198,12 +198,12 @@ def decode(
         if room == 0:
             return "context" if len(ids) >= limits.context else "max_new_tokens"
         pending = ids[model.length :]
-        guesses = drafter.guess(constraint, ids, len(pending), room - 1)
+        guesses = drafter.guess(constraint, ids, len(pending), room - 1)[: room - 1]
         before = len(ids)
         logits = model.feed(pending + guesses, len(guesses) + 1)
         stopped = False
         for row, guess in zip(logits, [*guesses, None], strict=True):
-            token = _next(row, constraint, choose, len(ids) - len(prompt))
+            token = next_token(row, constraint, choose, len(ids) - len(prompt))
             if stopped := token in limits.stop_ids:
                 break
             constraint.accept(token)
@@ -248,7 +248,17 @@ def decode_naive(
     return "context" if len(ids) >= limits.context else "max_new_tokens"
 
 
-def _take_forced(constraint: Constraint, room: int) -> list[int]:
+def drain(decoding: Decode) -> tuple[list[int], Stop]:
+    """All ids of ``decoding``, and why it ended."""
+    ids: list[int] = []
+    while True:
+        try:
+            ids += next(decoding).ids
+        except StopIteration as end:
+            return ids, end.value
+
+
+def take_forced(constraint: Constraint, room: int) -> list[int]:
     """Writes what is forced, as long as there is room."""
     taken: list[int] = []
     while len(taken) < room and not constraint.finished and (forced := constraint.forced()):
@@ -258,7 +268,8 @@ def _take_forced(constraint: Constraint, room: int) -> list[int]:
     return taken
 
 
-def _next(logits: Logits, constraint: Constraint, choose: Choose, position: int) -> int:
+def next_token(logits: Logits, constraint: Constraint, choose: Choose, position: int) -> int:
+    """The token that is forced, or the one that ``choose`` chooses."""
     forced = constraint.forced()
     return forced[0] if forced else choose(logits, constraint, position)
 

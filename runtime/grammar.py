@@ -12,19 +12,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import UsageError
+from .errors import ModelError, UsageError
 from .graph.charset import ASCII, BENGALI, CHARSET
 from .graph.node import FINAL_ID
 from .graph.ops import OPS
 from .spelling import Spelling
-
-if TYPE_CHECKING:
-    pass
 
 MAX_NODES = 48
 MAX_ID_CHARS = 24
@@ -33,7 +30,7 @@ _NUMBER, _MAX_NUMBER_CHARS = r"-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,10})?", 27
 # How long a label may be, in characters, and how many arguments a node may have. Less where the limit on tokens is
 # near; the last of them has to be enough to come to an end.
 MAX_ARGUMENTS = 16
-_ROOMS = ((64, MAX_ARGUMENTS), (48, 8), (32, 4), (16, 2), (4, 1))
+_ROOMS = ((64, MAX_ARGUMENTS), (48, 8), (32, 4), (16, 3), (8, 2), (4, 2), (4, 1))
 _LEAST = _ROOMS[-1]
 # ratio_split is in the prompt, and models cannot have learnt it: no training graph could be run with it.
 _OFFERED = [op for op in OPS.values() if op.name not in {"const", "ratio_split"}]
@@ -42,9 +39,9 @@ _OPENING = '```json\n{\n  "nodes": [\n    {"id": "'
 _SEPARATOR = '"},\n    {"id": "'
 _CLOSING = '"}\n  ]\n}\n```'
 _LABEL_KEY = '"label": "'
-_SKELETON = f'{_SEPARATOR}final_result", "op": "identity", "args": [""], "distractor": false, "label": "'
-# A token that is chosen may end inside what would be one forced token: at most so often in a node.
-_SLACK = 12
+# How many tokens these texts take at most, and the keys between two labels with an operation and a flag, however a
+# model cuts them where the tokens are not forced. Computed for the demo's tokenizer and Gemma's, by tests/runtime.
+_OPEN, _CLOSE, _KEYS = 16, 9, 54
 _BYTES_A_CHAR = 3
 # Brackets and fences have no place in a label, and tokens such as <unused0> are spelled with them.
 _LABEL_CHARS = CHARSET - frozenset('"\\\n<>[]{}`')
@@ -71,9 +68,8 @@ class GraphGrammar:
     def __init__(self, spelling: Spelling, budget: int) -> None:
         self._spelling, self._left = spelling, budget
         self.text, self.ids, self.label_begin = b"", list[str](), 0
-        self._costs = _Costs(spelling)
-        if budget < self._costs.smallest_graph:
-            least = f"allow {self._costs.smallest_graph:,} or more"
+        if budget < LEAST_BUDGET:
+            least = f"allow {LEAST_BUDGET:,} or more"
             raise UsageError(f"a limit of {budget:,} new tokens leaves no room for a graph: {least}")
         self._forced: list[int] = []
         self._matcher = spelling.matcher(_lark(f"{_literal(_OPENING)} first_node", self.ids, _LEAST))
@@ -87,12 +83,19 @@ class GraphGrammar:
         """The ids that come next whatever the model says; there may be none."""
         if not self._forced and not self.finished:
             self._forced = self._matcher.compute_ff_tokens()
+            self._check_matcher()
         return self._forced
 
     def allows(self, token: int) -> bool:
         """Whether ``token`` may come next."""
-        forced = self.forced()
-        return token == forced[0] if forced else self._matcher.validate_tokens([token]) == 1
+        if forced := self.forced():
+            return token == forced[0]
+        # Models have logits beyond the tokenizer's ids, which the matcher takes for an error that it never leaves.
+        if self.finished or not 0 <= token < self._spelling.size:
+            return False
+        allowed: bool = self._matcher.validate_tokens([token]) == 1
+        self._check_matcher()
+        return allowed
 
     def mask(self, size: int) -> NDArray[np.bool_]:
         """Which of the tokens below ``size`` may come next, [size]."""
@@ -100,9 +103,12 @@ class GraphGrammar:
         if forced := self.forced():
             allowed[forced[0]] = True
             return allowed
+        if self.finished:
+            return allowed
         bits = np.unpackbits(np.frombuffer(self._matcher.compute_bitmask(), np.uint8), bitorder="little")
         known = min(size, self._spelling.size)
         allowed[:known] = bits[:known]
+        self._check_matcher()
         return allowed
 
     def accept(self, token: int) -> None:
@@ -114,7 +120,7 @@ class GraphGrammar:
         if not self.allows(token):
             raise ValueError(f"token {token} may not come next")
         self._forced = self._forced[1:]
-        self._matcher.consume_token(token)
+        self._consume(token)
         begin = len(self.text)
         self.text += self._spelling.spell([token])
         self._left -= 1
@@ -142,49 +148,51 @@ class GraphGrammar:
         self.label_begin = label_begin
         before = _literal(self.text[token_begin:label_begin].decode())
         if self._is_last:
-            room, after = self._costs.last_label(self._left), _literal(_CLOSING)
+            room, after = _last_label(self._left), _literal(_CLOSING)
         else:
             longest = max(map(len, self.ids))
-            room, ordinary = self._costs.next_node(self._left + 1, longest)
+            room, ordinary = _next_node(self._left, longest)
             ordinary = ordinary and len(self.ids) < MAX_NODES - 1
             after = f"{_literal(_SEPARATOR)} ({'node | ' if ordinary else ''}final_node)"
         self._matcher = self._spelling.matcher(_lark(f"{before} LABEL {after}", self.ids, room))
+        self._forced = []
+        self._consume(token)
+
+    def _consume(self, token: int) -> None:
         self._matcher.consume_token(token)
+        self._check_matcher()
+
+    def _check_matcher(self) -> None:
+        """Raises ModelError where llguidance gave up (a limit of its own): from then on it allows the end alone."""
+        if self._matcher.is_error():
+            reason = self._matcher.get_error().partition("\n")[0]
+            raise ModelError(f"the grammar failed after {len(self.text):,} bytes ({reason}): please report it")
 
 
-class _Costs:
-    """How many tokens parts of a graph take at most: as many as they have bytes, where they are not forced."""
+def _next_node(left: int, longest: int) -> tuple[tuple[int, int], bool]:
+    """The room that there is for a label and the head after it, and whether that need not be the last.
 
-    def __init__(self, spelling: Spelling) -> None:
-        self._skeleton = len(spelling(_SKELETON)) + _SLACK
-        self._closing = len(spelling(_CLOSING))
-        self.smallest_graph = len(spelling(_OPENING)) + self._skeleton + MAX_ID_CHARS + _MAX_NUMBER_CHARS + self._end()
+    Args:
+        left: tokens.
+        longest: characters of the longest id that there is.
+    """
+    for room in _ROOMS:
+        if _label(room) + _head(room[1], longest) + _END <= left:
+            return room, True
+    for room in _ROOMS:
+        if _label(room) + _KEYS + _arguments(room[1], longest) + _label(_LEAST) + _CLOSE <= left:
+            return room, False
+    return _LEAST, False
 
-    def next_node(self, left: int, longest: int) -> tuple[tuple[int, int], bool]:
-        """The room that there is for a label and the head after it, and whether that need not be the last.
 
-        Args:
-            left: tokens.
-            longest: characters of the longest id that there is.
-        """
-        for room in _ROOMS:
-            if _label(room) + self._head(room[1], longest) + self._end() <= left:
-                return room, True
-        for room in _ROOMS:
-            if _label(room) + self._skeleton + _arguments(room[1], longest) + _label(_LEAST) + self._closing <= left:
-                return room, False
-        return _LEAST, False
+def _last_label(left: int) -> tuple[int, int]:
+    """The room that there is for the last label."""
+    return next((room for room in _ROOMS if _label(room) + _CLOSE <= left), _LEAST)
 
-    def last_label(self, left: int) -> tuple[int, int]:
-        """The room that there is for the last label."""
-        return next((room for room in _ROOMS if _label(room) + self._closing <= left), _LEAST)
 
-    def _head(self, arguments: int, longest: int) -> int:
-        return self._skeleton + MAX_ID_CHARS + max(_MAX_NUMBER_CHARS, _arguments(arguments, longest))
-
-    def _end(self) -> int:
-        """What a graph needs from the label of one node to its end."""
-        return 2 * _label(_LEAST) + self._skeleton + _arguments(1, MAX_ID_CHARS) + self._closing
+# How many tokens parts of a graph take at most: as many as they have bytes, where they are free.
+def _head(arguments: int, longest: int) -> int:
+    return _KEYS + MAX_ID_CHARS + max(_MAX_NUMBER_CHARS, _arguments(arguments, longest))
 
 
 def _label(room: tuple[int, int]) -> int:
@@ -193,6 +201,11 @@ def _label(room: tuple[int, int]) -> int:
 
 def _arguments(count: int, longest: int) -> int:
     return count * (longest + len('", "'))
+
+
+# What a graph needs from the label of one node to its end, and in all.
+_END = 2 * _label(_LEAST) + _KEYS + _arguments(1, MAX_ID_CHARS) + _CLOSE
+LEAST_BUDGET = _OPEN + _head(1, MAX_ID_CHARS) + _END
 
 
 def _lark(start: str, ids: Sequence[str], room: tuple[int, int]) -> str:

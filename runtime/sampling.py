@@ -74,8 +74,10 @@ def sampler(sampling: Sampling, stream: int = 0) -> Choose:
 def _filter(logits: Logits, sampling: Sampling) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     """Which of ``logits`` may be drawn, likeliest first (of equals the first), and their probabilities."""
     order = _likeliest(logits, sampling.top_k)
-    scaled = logits[order].astype(np.float64) / sampling.temperature
-    weights = np.exp(scaled - scaled[0])
+    best = logits[order[:1]].astype(np.float64)
+    with np.errstate(over="ignore"):
+        # The difference first: where the temperature is next to nothing, quotients overflow.
+        weights = np.exp((logits[order] - best) / sampling.temperature)
     before = np.cumsum(weights) - weights
     kept = before < sampling.top_p * weights.sum()
     kept[0] = True

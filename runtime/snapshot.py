@@ -14,7 +14,7 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from .manifest import Architecture
-from .session import Cache, Session, Start
+from .session import Session, Start
 
 # [layers, 2 (key, value), kv_heads, prefix, head_dim]
 State = NDArray[np.floating]
@@ -30,22 +30,20 @@ class Snapshot:
 
     def __init__(self, ids: Sequence[int], state: State) -> None:
         self.ids, self.state = list(ids), state
-        self._cache: Cache | None = None
 
-    def start(self, session: Session, prompt: Sequence[int]) -> Start:
-        """What ``session`` need not read of ``prompt``: its ids up to the first that is not the snapshot's.
+    def common(self, prompt: Sequence[int]) -> int:
+        """How many ids of ``prompt`` need not be read: up to the first that is not the snapshot's, and not the last.
 
-        A state is of the ids before it alone, so the beginning of one is the state of fewer ids. At least the last id
-        of the prompt is left to be read. The state is brought into the session's type once, and kept so.
+        A state is of the ids before it alone, so the beginning of one is the state of fewer ids.
         """
-        if self._cache is None:
-            self._cache = session.load_cache(self.state)
         length = min(len(self.ids), len(prompt) - 1)
         equal = [one == other for one, other in zip(self.ids[:length], prompt, strict=False)]
-        length = equal.index(False) if False in equal else length
-        if length == len(self.ids):
-            return Start(self._cache, length)
-        return Start([array[:, :, :length] for array in self._cache], length)
+        return equal.index(False) if False in equal else length
+
+    def start(self, session: Session, prompt: Sequence[int]) -> Start:
+        """What ``session`` need not read of ``prompt``, as a cache for `Session.step`."""
+        length = self.common(prompt)
+        return Start(session.load_cache(self.state[:, :, :, :length]), length)
 
 
 def state_shape(shape: Architecture, tokens: int) -> tuple[int, int, int, int, int]:

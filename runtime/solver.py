@@ -1,101 +1,28 @@
-"""From a question to its solution: prompt, decode, parse, execute."""
+"""From a question to its solution: prompt, decode, read, execute."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Generator
 from importlib import resources
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from msgspec import Struct
-
 from .agreement import Agreement, compare_known_answer
 from .bundle import Bundle
-from .decode import Decode, Start, Stop, decode_greedy
-from .errors import BundleError, DaggerEdgeError, ProviderError, UsageError
-from .graph import Graph, GraphError, Node, Result, execute
-from .graph.schema import GraphWarning
+from .cost import StepCost
+from .engine import Engine
+from .errors import BundleError, ProviderError, UsageError
+from .events import Event, Solved
+from .options import DecodeOptions
 from .ort import PROVIDERS, Provider
-from .prompt import Prompt
 from .session import Session
+from .solution import Solution
+from .vote import Vote, take_vote
+from .writing import Writing
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
-
-# As the model card's quickstart.
-MAX_NEW_TOKENS = 1024
-_STOPPED: dict[Stop, str] = {
-    "stop": "",
-    "max_new_tokens": ", cut off at the limit of new tokens",
-    "context": ", cut off at the end of the model's context",
-}
-
-
-class Timings(Struct, frozen=True):
-    """Where one answer's time went, in seconds, and its tokens.
-
-    Attributes:
-        ttft_s: the time to the first token: tokenising and prefill.
-        decode_s: the rest of the decoding.
-        prompt_tokens: those of the whole prompt, template and question.
-        new_tokens: those that the model wrote.
-        prefix_tokens: those of the prompt that were not read, since the bundle holds their state.
-    """
-
-    ttft_s: float
-    decode_s: float
-    prompt_tokens: int
-    new_tokens: int
-    prefix_tokens: int = 0
-
-
-class Solution(Struct, frozen=True, kw_only=True):
-    """An answered question.
-
-    Attributes:
-        question: as it was asked, without white space around it.
-        answer: that of ``result``, an int where it is integral.
-        graph: what the model wrote, read strictly.
-        result: what running it gave.
-        text: the model's output, as it came.
-        timings: in seconds and tokens.
-    """
-
-    question: str
-    answer: int | float
-    graph: Graph
-    result: Result
-    text: str
-    timings: Timings
-
-    @property
-    def distractors(self) -> tuple[Node, ...]:
-        """The nodes that the model marked as not needed."""
-        return tuple(node for node in self.graph.nodes if node.distractor)
-
-    @property
-    def warnings(self) -> tuple[GraphWarning, ...]:
-        """What a caller should know about the graph and its run: those of ``result``."""
-        return self.result.warnings
-
-
-class NoAnswerError(DaggerEdgeError):
-    """The model wrote something that is no graph, or a graph that cannot be executed (exit code 1).
-
-    Attributes:
-        text: the model's output, as it came.
-        timings: in seconds and tokens, as of a solution.
-    """
-
-    def __init__(self, message: str, text: str, timings: Timings) -> None:
-        super().__init__(message)
-        self.text = text
-        self.timings = timings
-
-    def __reduce__(self) -> tuple[type[Self], tuple[str, str, Timings]]:
-        return type(self), (str(self), self.text, self.timings)
 
 
 class Solver:
@@ -111,12 +38,9 @@ class Solver:
     """
 
     def __init__(self, bundle: Bundle, session: Session, tokenizer: Tokenizer) -> None:
-        self.bundle = bundle
-        self._session: Session | None = session
-        self._tokenizer = tokenizer
-        self._prompt = Prompt(tokenizer, bundle.prompt_template)
-        self._snapshot = bundle.snapshot(self._prompt.prefix_ids)
         _check_agreement(bundle, session, tokenizer)
+        self.bundle = bundle
+        self._engine: Engine | None = Engine(bundle, session, tokenizer)
 
     @classmethod
     def open(
@@ -145,32 +69,58 @@ class Solver:
         session = Session(opened.model_path, provider=provider, threads=threads)
         return cls(opened, session, tokenizer)
 
-    def solve(self, question: str, *, max_new_tokens: int = MAX_NEW_TOKENS) -> Solution:
-        """The answer to ``question``, decoded greedily as in the model card's quickstart.
+    def solve(self, question: str, options: DecodeOptions = DecodeOptions()) -> Solution:  # noqa: B008 (it is frozen)
+        """The answer to ``question``: by default decoded greedily, as in the model card's quickstart, and held to the
+        grammar of graphs.
 
         Args:
             question: a word problem in Bengali.
-            max_new_tokens: where to stop a model that does not stop by itself, in tokens.
+            options: how to decode.
 
         Raises:
-            UsageError: the question is empty or too long, or the solver is closed.
-            NoAnswerError: the model's output is not one well-formed graph, or its execution failed.
+            UsageError: the question is empty or too long, the limits leave no room, or the solver is closed.
+            NoAnswerError: the graph cannot be executed; or, without the grammar, the output is no graph.
             ModelError: the model returned logits that are not finite.
         """
-        text, stop, timings = self._generate(question, max_new_tokens)
-        try:
-            graph = Graph.parse(text)
-            result = execute(graph)
-        except GraphError as error:
-            raise NoAnswerError(f"the model gave no usable graph{_STOPPED[stop]}: {error}", text, timings) from error
-        return Solution(
-            question=question.strip(),
-            answer=result.answer,
-            graph=graph,
-            result=result,
-            text=text,
-            timings=timings,
-        )
+        *_, last = self.stream(question, options)
+        assert isinstance(last, Solved)
+        return last.solution
+
+    def stream(
+        self,
+        question: str,
+        options: DecodeOptions = DecodeOptions(),  # noqa: B008
+    ) -> Generator[Event, None, None]:
+        """`solve` while it happens: text as it is written, every node with its value as it closes, the solution.
+
+        Closing the generator stops the model after its current step; the next question is not disturbed.
+        """
+        engine = self._opened()
+        writing = Writing(question, engine, options)
+        yield from writing.events()
+        yield Solved(writing.solution())
+
+    def vote(
+        self,
+        question: str,
+        samples: int,
+        options: DecodeOptions = DecodeOptions(),  # noqa: B008
+    ) -> Vote:
+        """The answer that most of ``samples`` graphs have, each drawn for itself; see `vote.take_vote`.
+
+        Raises:
+            UsageError: as of `solve`, or ``samples`` is out of range, or the options sample nothing.
+            NoAnswerError: none of the graphs has an answer.
+            ModelError: the model returned logits that are not finite.
+        """
+        return take_vote(self._opened(), question, samples, options)
+
+    def measure_steps(self) -> StepCost:
+        """Measures what steps of several tokens cost with this bundle here, and keeps it in the user's cache.
+
+        By it is decided how much is guessed; where nothing is known yet, the first question measures it.
+        """
+        return self._opened().measure_steps()
 
     def check_known_answer(self) -> Agreement | None:
         """Compares what the model says here with what it said where it was exported; None where no such answer is in
@@ -179,26 +129,26 @@ class Solver:
         Raises:
             BundleError: tokenizer or model say something else here.
         """
-        if self._session is None:
-            raise UsageError("this solver is closed: open another one")
+        engine = self._opened()
         known = self.bundle.known_answer()
         if known is None:
             return None
-        if tuple(self._prompt.encode(known.question)) != known.prompt_ids:
+        if tuple(engine.prompt.encode(known.question)) != known.prompt_ids:
             raise BundleError(
                 f"bundle {self.bundle.path}: the tokenizer makes other ids of the known question than at export;"
                 " another version of tokenizers may help, else export it again"
             )
         # As it was made: quantised layers read the beginning a little otherwise than the snapshot has it.
-        start = self._start(self._session, known.prompt_ids) if known.prefix_tokens else None
+        snapshot = engine.snapshot if known.prefix_tokens else None
+        start = None if snapshot is None else snapshot.start(engine.session, known.prompt_ids)
         try:
-            return compare_known_answer(self._session, known, start)
+            return compare_known_answer(engine.session, known, start)
         except BundleError as error:
             raise BundleError(f"bundle {self.bundle.path}: {error}") from None
 
     def close(self) -> None:
         """Lets the model go. A closed solver answers nothing more."""
-        self._session = self._snapshot = None
+        self._engine = None
 
     def __enter__(self) -> Self:
         return self
@@ -208,46 +158,10 @@ class Solver:
     ) -> None:
         self.close()
 
-    def _start(self, session: Session, prompt: Sequence[int]) -> Start | None:
-        return None if self._snapshot is None else self._snapshot.start(session, prompt)
-
-    def _generate(self, question: str, max_new_tokens: int) -> tuple[str, Stop, Timings]:
-        if self._session is None:
+    def _opened(self) -> Engine:
+        if self._engine is None:
             raise UsageError("this solver is closed: open another one")
-        manifest = self.bundle.manifest
-        started = time.perf_counter()
-        prompt = self._prompt.encode(question)
-        start = self._start(self._session, prompt)
-        decode = decode_greedy(
-            self._session,
-            prompt,
-            stop_ids=manifest.special_ids.stop,
-            max_new_tokens=max_new_tokens,
-            context=manifest.architecture.context_length,
-            start=start,
-        )
-        ids, stop, first = _drain(decode)
-        timings = Timings(
-            ttft_s=first - started,
-            decode_s=time.perf_counter() - first,
-            prompt_tokens=len(prompt),
-            new_tokens=len(ids),
-            prefix_tokens=0 if start is None else start.length,
-        )
-        return self._tokenizer.decode(ids, skip_special_tokens=False), stop, timings
-
-
-def _drain(decode: Decode) -> tuple[list[int], Stop, float]:
-    """All ids of ``decode``, why it ended, and when its first step was done (on `time.perf_counter`)."""
-    ids: list[int] = []
-    first = 0.0
-    while True:
-        try:
-            token = next(decode)
-        except StopIteration as end:
-            return ids, end.value, first or time.perf_counter()
-        first = first or time.perf_counter()
-        ids.append(token)
+        return self._engine
 
 
 def demo(*, provider: Provider = "cpu", threads: int | None = None) -> Solver:

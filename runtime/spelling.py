@@ -59,7 +59,8 @@ class Spelling:
         """A matcher of ``grammar``, in llguidance's kind of Lark."""
         from llguidance import LLMatcher
 
-        made = LLMatcher(self._matchers, grammar)
+        # Its log goes to stderr.
+        made = LLMatcher(self._matchers, grammar, log_level=0)
         if made.is_error():
             raise ValueError(made.get_error())
         return made

@@ -18,7 +18,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ...runtime.graph import Graph
-from ...runtime.solver import NoAnswerError, Solver
+from ...runtime.options import DecodeOptions
+from ...runtime.solution import NoAnswerError
+from ...runtime.solver import Solver
 from .compose import Problem
 from .corpus import evaluation_set
 from .msvamp import HELD_OUT_ROWS, read_rows
@@ -85,9 +87,13 @@ def score(solver: Solver, problems: Sequence[Problem], failures: list[dict[str, 
     return Score(len(problems), right, none, flags, flags_ok)
 
 
+# The model by itself: what the grammar adds is another question.
+_AS_IT_WRITES = DecodeOptions(grammar=False)
+
+
 def _solve(solver: Solver, question: str) -> tuple[Graph | None, float | None]:
     try:
-        solution = solver.solve(question)
+        solution = solver.solve(question, _AS_IT_WRITES)
     except NoAnswerError:
         return None, None
     return solution.graph, float(solution.answer)

@@ -28,7 +28,7 @@ def check_nodes(nodes: tuple[Node, ...]) -> None:
     earlier: set[str] = set()
     all_ids = {node.id for node in nodes}
     for node in nodes:
-        _check_node(node, earlier, all_ids)
+        check_node(node, earlier, all_ids)
         earlier.add(node.id)
 
 
@@ -58,7 +58,8 @@ def _check_ids(nodes: tuple[Node, ...]) -> None:
         raise GraphStructureError(reason, node=FINAL_ID, field="id")
 
 
-def _check_node(node: Node, earlier: set[str], all_ids: set[str]) -> None:
+def check_node(node: Node, earlier: set[str], all_ids: set[str]) -> None:
+    """Raises GraphStructureError unless ``node`` can be run after the nodes called ``earlier``."""
     if node.op not in OPS:
         raise GraphStructureError(_unknown_op(node.op), node=node.id, field="op")
     if node.op == "const":

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         ProviderError,
         UsageError,
     )
+    from .runtime.events import Event, NodeClosed, Solved, Written
     from .runtime.graph import (
         Answers,
         ExecutionError,
@@ -47,7 +48,11 @@ if TYPE_CHECKING:
         sensitivity,
         sweep,
     )
-    from .runtime.solver import NoAnswerError, Solution, Solver, Timings, demo
+    from .runtime.options import DecodeOptions
+    from .runtime.sampling import Sampling
+    from .runtime.solution import NoAnswerError, Solution, Timings
+    from .runtime.solver import Solver, demo
+    from .runtime.vote import Candidate, Vote
 
 __version__ = "0.1.0"
 
@@ -55,7 +60,10 @@ _HOMES = {
     "Answers": "graph",
     "Bundle": "bundle",
     "BundleError": "errors",
+    "Candidate": "vote",
     "DaggerEdgeError": "errors",
+    "DecodeOptions": "options",
+    "Event": "events",
     "ExecutionError": "graph",
     "Fix": "graph",
     "Graph": "graph",
@@ -65,16 +73,21 @@ _HOMES = {
     "GraphWarning": "graph",
     "Influence": "graph",
     "ModelError": "errors",
-    "NoAnswerError": "solver",
+    "NoAnswerError": "solution",
     "Node": "graph",
+    "NodeClosed": "events",
     "ProviderError": "errors",
     "Reading": "graph",
     "Result": "graph",
-    "Solution": "solver",
+    "Sampling": "sampling",
+    "Solution": "solution",
+    "Solved": "events",
     "Solver": "solver",
     "Step": "graph",
-    "Timings": "solver",
+    "Timings": "solution",
     "UsageError": "errors",
+    "Vote": "vote",
+    "Written": "events",
     "check_question": "graph",
     "demo": "solver",
     "evaluate": "graph",
@@ -89,7 +102,10 @@ __all__ = [
     "Answers",
     "Bundle",
     "BundleError",
+    "Candidate",
     "DaggerEdgeError",
+    "DecodeOptions",
+    "Event",
     "ExecutionError",
     "Fix",
     "Graph",
@@ -101,14 +117,19 @@ __all__ = [
     "ModelError",
     "NoAnswerError",
     "Node",
+    "NodeClosed",
     "ProviderError",
     "Reading",
     "Result",
+    "Sampling",
     "Solution",
+    "Solved",
     "Solver",
     "Step",
     "Timings",
     "UsageError",
+    "Vote",
+    "Written",
     "check_question",
     "demo",
     "evaluate",

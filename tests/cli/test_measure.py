@@ -20,7 +20,7 @@ from dagger_edge.runtime.kernels.report import (
     decode_report,
     model_shape,
 )
-from dagger_edge.runtime.session import KernelSession
+from dagger_edge.runtime.pieces import KernelSession
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -95,12 +96,74 @@ def test_a_question_past_the_context_names_both_numbers():
     assert "1,024" in line
 
 
-def test_a_graph_that_is_cut_off_gives_no_answer():
-    run = solve(QUESTION, "--max-new-tokens", 20)
+def test_a_free_graph_that_is_cut_off_gives_no_answer():
+    run = solve(QUESTION, "--free", "--max-new-tokens", 20)
     code, line = failure(run)
     assert code == 1
     assert "cut off at the limit" in line
     assert run.stdout == b""
+
+
+def test_a_limit_that_no_graph_keeps_is_refused_with_what_one_needs():
+    """Under the grammar there is no cut off graph: a limit too small has to be an error before the model runs."""
+    code, line = failure(solve(QUESTION, "--max-new-tokens", 20))
+    assert code == 2
+    needed = int(re.search(r"allow (\d+) or more", line)[1])
+    assert failure(solve(QUESTION, "--max-new-tokens", needed - 1))[0] == 2
+    assert solve(QUESTION, "--max-new-tokens", needed).returncode in {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--temperature", 0),
+        ("--temperature", "nan"),
+        ("--top-k", -1),
+        ("--top-p", 1.5),
+        ("--min-p", -0.1),
+        ("--seed", -1),
+    ],
+)
+def test_sampling_out_of_range_is_refused_by_name(option, value):
+    code, line = failure(solve(QUESTION, option, value))
+    assert code == 2
+    assert option[2:].replace("-", "_") in line
+
+
+def test_the_same_seed_draws_the_same_graph_with_and_without_drafts():
+    """Drafts that took part in the drawing would make answers depend on the machine's speed."""
+    arguments = (QUESTION, "--json", "--temperature", 3, "--top-p", 1)
+    texts = {
+        seed: [
+            json.loads(solve(*arguments, "--seed", seed, *more).stdout or "{}").get("text")
+            for more in ((), ("--no-drafts",))
+        ]
+        for seed in (1, 2, 3)
+    }
+    assert all(first == second for first, second in texts.values())
+    assert len({first for first, _ in texts.values()}) > 1
+
+
+def test_samples_are_counted_and_shown():
+    vote = json.loads(solve(QUESTION, "--samples", 4, "--temperature", 1.2, "--json").stdout)
+    assert vote["samples"] == 4
+    assert sum(candidate["votes"] for candidate in vote["candidates"]) + len(vote["failures"]) == 4
+    assert vote["confidence"] == vote["candidates"][0]["votes"] / 4
+    assert vote["answer"] == vote["solution"]["answer"]
+    text = solve(QUESTION, "--samples", 4, "--temperature", 1.2).stdout.decode()
+    assert f"confidence: {vote['confidence']:.0%}" in text
+
+
+def test_nodes_are_shown_as_they_close_and_stdout_is_the_result_alone():
+    streamed, plain = solve(QUESTION, "--stream"), solve(QUESTION)
+    assert streamed.stdout == plain.stdout
+    assert plain.stderr == b""
+    assert [line.split(",")[0].strip() for line in streamed.stderr.decode().splitlines()] == [
+        "n1",
+        "n2",
+        "n3",
+        "final_result",
+    ]
 
 
 @pytest.fixture

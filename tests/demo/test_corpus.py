@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+import realistic
 from outcomes import read_questions
 
 from dagger_edge.export.demo.card import wilson
@@ -28,6 +29,11 @@ def test_a_pool_is_the_same_in_every_process_and_pools_differ():
     assert corpus.pool(3, 40) == Corpus(GOLD, 0).pool(3, 40)
     assert corpus.pool(3, 40) != corpus.pool(4, 40)
     assert corpus.pool(3, 40) != Corpus(GOLD, 1).pool(3, 40)
+
+
+def test_the_realistic_graphs_are_the_generators():
+    """Steps are counted over them: a file that was edited by hand would count what no one can make again."""
+    assert realistic.GRAPHS.read_text(encoding="utf-8") == realistic.document()
 
 
 def test_held_out_rows_and_our_questions_are_never_trained_on(pool):

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from greedy import greedy_ids
 from tiny_gemma import WINDOW, write_checkpoint, write_multimodal
 
 from dagger_edge.export.pipeline import export_checkpoint
 from dagger_edge.runtime.bundle import Bundle
-from dagger_edge.runtime.decode import decode_greedy
 from dagger_edge.runtime.manifest import PRECISIONS, HeadName, PrecisionName
 from dagger_edge.runtime.session import Session
 
@@ -44,7 +44,7 @@ def generated(folder: Path, prompt: list[int], **options: Any) -> list[int]:
 
 
 def decoded(bundle: Bundle, prompt: list[int]) -> list[int]:
-    return list(decode_greedy(Session(bundle.model_path), prompt, stop_ids=(), max_new_tokens=NEW_TOKENS, context=512))
+    return greedy_ids(Session(bundle.model_path), prompt, max_new_tokens=NEW_TOKENS, context=512)
 
 
 @pytest.mark.parametrize(

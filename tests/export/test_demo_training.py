@@ -10,7 +10,9 @@ import pytest
 from dagger_edge.export.demo.card import card_text
 from dagger_edge.export.demo.train import train
 from dagger_edge.export.pipeline import export_checkpoint
-from dagger_edge.runtime.solver import NoAnswerError, Solver
+from dagger_edge.runtime.options import DecodeOptions
+from dagger_edge.runtime.solution import NoAnswerError
+from dagger_edge.runtime.solver import Solver
 
 pytestmark = pytest.mark.export
 
@@ -28,7 +30,9 @@ def test_an_untrained_demo_is_exported_and_gives_no_answer(checkpoint: Path, tmp
     bundle = export_checkpoint(checkpoint, tmp_path / "bundle", prompt="question")
     assert bundle.size_bytes <= 12_000_000
     with Solver.open(bundle.path) as solver, pytest.raises(NoAnswerError, match="cut off"):
-        solver.solve("রহিমের কাছে ৫টি আম ছিল। সে ২টি খেল। তার কাছে কতটি আম আছে?", max_new_tokens=8)
+        solver.solve(
+            "রহিমের কাছে ৫টি আম ছিল। সে ২টি খেল। তার কাছে কতটি আম আছে?", DecodeOptions(max_new_tokens=8, grammar=False)
+        )
 
 
 def test_the_architecture_is_gemmas_in_every_part(checkpoint: Path) -> None:

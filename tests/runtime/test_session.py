@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
+from greedy import greedy_ids, naive_ids
 from tokenizers import Tokenizer
 
 from dagger_edge.runtime.bundle import Bundle
-from dagger_edge.runtime.decode import decode_greedy, decode_naive
 from dagger_edge.runtime.errors import BundleError, ProviderError, UsageError
 from dagger_edge.runtime.prompt import Prompt
 from dagger_edge.runtime.session import Session
@@ -57,8 +57,8 @@ def test_the_cached_ids_are_the_naive_ones_past_the_sliding_window(bundle, sessi
     """A cache that is off by one position, or a window that forgets too much, shows in the ids."""
     ids = prompt.encode(question)
     limits = {"stop_ids": (), "max_new_tokens": 96, "context": 1024}
-    cached = list(decode_greedy(session, ids, **limits))
-    assert cached == list(decode_naive(session, ids, **limits))
+    cached = greedy_ids(session, ids, **limits)
+    assert cached == naive_ids(session, ids, **limits)
     assert len(ids) + len(cached) > bundle.manifest.architecture.sliding_window
 
 

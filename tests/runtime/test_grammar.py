@@ -1,0 +1,370 @@
+"""The grammar: what it takes of real graphs, what it refuses, and that no model whatever can write anything else."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from adversary import DEMO, GEMMA, KINDS, RUNS, Adversary, spelling, write
+from tokenizers import Tokenizer, decoders, models
+
+from dagger_edge.runtime import grammar as grammar_module
+from dagger_edge.runtime.decode import Limits, decode
+from dagger_edge.runtime.errors import BundleError, ModelError, UsageError
+from dagger_edge.runtime.grammar import LEAST_BUDGET, MAX_ARGUMENTS, MAX_NODES, GraphGrammar
+from dagger_edge.runtime.graph import OPS, Graph, check_graph
+from dagger_edge.runtime.sampling import Sampling, sampler
+from dagger_edge.runtime.spelling import Spelling
+
+DATA = Path(__file__).parents[1] / "data"
+TOKENIZERS = [DEMO / "tokenizer.json", *([Path(GEMMA)] if GEMMA else [])]
+tokenizers = pytest.mark.parametrize("tokenizer", TOKENIZERS, ids=["demo", "gemma"][: len(TOKENIZERS)])
+# No limit in sight.
+PLENTY = 100_000
+
+
+def graphs():
+    """Gold graphs, placeholders for labels, and what the demo's generator writes; all of them in a long run."""
+    sizes = {"realistic_graphs": None, "mgsm_bn_gold": 20, "msvamp_bn_gold": 20}
+    for name, size in sizes.items():
+        for line in (DATA / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()[: size if RUNS < 1000 else None]:
+            yield Graph.parse(json.dumps(json.loads(line)["graph"]))
+
+
+def node(name, rest, distractor="false", label="ক"):
+    return f'{{"id": "{name}", {rest}, "distractor": {distractor}, "label": "{label}"}}'
+
+
+def const(name, value="5", **others):
+    return node(name, f'"op": "const", "val": {value}', **others)
+
+
+def call(name, op, *args, **others):
+    return node(name, f'"op": "{op}", "args": [{", ".join(json.dumps(arg) for arg in args)}]', **others)
+
+
+def text(*nodes):
+    return '```json\n{\n  "nodes": [\n    ' + ",\n    ".join(nodes) + "\n  ]\n}\n```"
+
+
+def read(written, budget=PLENTY):
+    """A grammar that took ``written`` as far as it may come, and whether that was all of it."""
+    grammar = GraphGrammar(spelling(), budget)
+    for token in spelling()(written):
+        if not grammar.allows(token):
+            return grammar, False
+        grammar.accept(token)
+    return grammar, grammar.finished
+
+
+FINAL = call("final_result", "identity", "n2")
+N1, N2 = const("n1"), const("n2", "-0.25", distractor="true")
+
+
+@tokenizers
+def test_what_models_were_trained_on_is_taken_token_by_token(tokenizer):
+    """A canonical token that may not come, or another that is forced, and the model is led off what it has learnt."""
+    spelled, tokens, forced = spelling(tokenizer), 0, 0
+    for graph in graphs():
+        written = graph.to_json(fenced=True)
+        grammar = GraphGrammar(spelled, 2048)
+        for token in spelled(written):
+            tokens, forced = tokens + 1, forced + bool(grammar.forced())
+            assert grammar.allows(token), (grammar.text.decode(errors="replace")[-60:], spelled.spell([token]))
+            grammar.accept(token)
+        assert grammar.finished
+        assert grammar.text.decode() == written
+        assert grammar.ids == [node.id for node in graph.nodes]
+    # Of Gemma's tokens two thirds; the demo's have learnt whole keys, and leave little to force.
+    assert forced > (0.6 if tokenizer != TOKENIZERS[0] else 0.02) * tokens
+
+
+REFUSED = {
+    "an id twice": (N1, const("n1", "6"), FINAL),
+    "the last id twice": (N1, N2, FINAL, FINAL),
+    "the last id on a constant": (const("final_result"),),
+    "the last id before another node": (N1, N2, FINAL, const("n3")),
+    "no last node": (N1, N2),
+    "no node": (),
+    "an operation at first": (call("n1", "identity", "n1"), FINAL),
+    "an unknown argument": (N1, N2, call("final_result", "identity", "n3")),
+    "an argument that comes later": (N1, call("n3", "identity", "n2"), N2, FINAL),
+    "a node of itself": (N1, N2, call("final_result", "identity", "final_result")),
+    "the beginning of an id": (const("number"), call("final_result", "identity", "num")),
+    "a longer id": (N1, N2, call("final_result", "identity", "n11")),
+    "no arguments": (N1, N2, call("final_result", "sum")),
+    "an operation on one too few": (N1, N2, call("final_result", "add", "n1")),
+    "an operation on one too many": (N1, N2, call("final_result", "sub", "n1", "n2", "n1")),
+    "identity of two": (N1, N2, call("final_result", "identity", "n1", "n2")),
+    "abs of three": (N1, N2, call("final_result", "abs", "n1", "n2", "n1")),
+    "more arguments than there may be": (N1, N2, call("final_result", "add", *["n1"] * (MAX_ARGUMENTS + 1))),
+    "a number for an argument": (N1, N2, call("final_result", "identity", 5)),
+    "a number as text for an argument": (N1, N2, call("final_result", "identity", "5")),
+    "an operation that cannot be run": (N1, N2, call("final_result", "ratio_split", "n1", "n1", "n2")),
+    "an unknown operation": (N1, N2, call("final_result", "cube", "n1")),
+    "an alias": (N1, N2, call("final_result", "plus", "n1", "n2")),
+    "a constant without its number": (const("n1", ""), N2, FINAL),
+    "a constant with arguments": (N1, call("n2", "const", "n1"), FINAL),
+    "an operation with a number": (N1, node("n2", '"op": "add", "val": 5'), FINAL),
+    "the answer marked as not needed": (N1, N2, call("final_result", "identity", "n2", distractor="true")),
+    "another flag": (const("n1", distractor="null"), N2, FINAL),
+    "a missing key": ('{"id": "n1", "op": "const", "val": 5, "label": "ক"}', N2, FINAL),
+    "another key": ('{"id": "n1", "op": "const", "val": 5, "unit": "kg", "distractor": false, "label": "ক"}',),
+    "keys in another order": ('{"op": "const", "id": "n1", "val": 5, "distractor": false, "label": "ক"}', N2, FINAL),
+    **{f"the number {number}": (const("n1", number), N2, FINAL) for number in ("05", "00", "-05", "NaN", "Infinity")},
+    **{f"the number {number}": (const("n1", number), N2, FINAL) for number in ("-", "1e5", "+5", ".5", "5.", '"5"')},
+    **{f"the number {number}": (const("n1", number), N2, FINAL) for number in ("৫", "1,000", "true", "null", "--5")},
+    "too many digits": (const("n1", "1" * 16), N2, FINAL),
+    "too many decimals": (const("n1", "0." + "1" * 11), N2, FINAL),
+    **{f"the id {name!r}": (const(name), N2, FINAL) for name in ("", "1n", "_n", "n 1", "ক", "n-1", "n" * 25)},
+    **{f"the label {label!r}": (const("n1", label=label), N2, FINAL) for label in ("", " ", "-", "\u200dক", "়")},
+    **{f"the label {label!r}": (const("n1", label=label), N2, FINAL) for label in ("ক" * 65, 'ক\\"', "ক\\n", "ক\n")},
+    **{
+        f"the label {label!r}": (const("n1", label=label), N2, FINAL)
+        for label in (
+            "ক <end_of_turn>",
+            "ক <unused7>",
+            "ক [multimodal]",
+            "ক `x`",
+            "ক {x}",
+            "ক नमस्ते",
+            "ক 你好",
+            "ক\t",
+            "ক\x7f",
+        )
+    },
+}
+
+
+@pytest.mark.parametrize("nodes", REFUSED.values(), ids=REFUSED)
+def test_no_graph_with_a_fault_can_be_written(nodes):
+    """The reader or the executor would refuse it, or read it as another graph than was meant."""
+    whole, taken = read(text(N1, N2, FINAL))
+    assert taken
+    grammar, taken = read(text(*nodes))
+    assert not taken
+    # Refused for the fault, not long before it: tokens may reach over it, of 40 bytes at most.
+    same = os.path.commonprefix([whole.text, text(*nodes).encode()])
+    assert len(grammar.text) >= len(same) - 40
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        text(N1, N2, FINAL)[len("```json\n") :],
+        " " + text(N1, N2, FINAL),
+        "Here it is: " + text(N1, N2, FINAL),
+        text(N1, N2, FINAL) + "\n",
+        text(N1, N2, FINAL).replace('": ', '":'),
+        text(N1, N2, FINAL).replace("    ", "\t"),
+        text(N1, N2, FINAL).replace("\n  ]", "]"),
+        text(N1, N2, FINAL).replace('"nodes"', '"Nodes"'),
+    ],
+)
+def test_no_other_style_can_be_written(written):
+    """White space left free would leave little to force, and ids would not be those of the training."""
+    assert not read(written)[1]
+
+
+def test_the_limits_themselves_can_be_written():
+    """One less than what is refused; and a list as long as it may be."""
+    long, number = "n" * 24, "-" + "9" * 15 + "." + "9" * 10
+    assert read(text(const(long, number, label="ক" * 64), call("final_result", "add", *[long] * MAX_ARGUMENTS)))[1]
+    many = [const(f"n{index}") for index in range(1, MAX_NODES)]
+    assert read(text(*many, call("final_result", "identity", "n47")))[1]
+    assert not read(text(*many, const("n48"), call("final_result", "identity", "n47")))[1]
+
+
+@pytest.mark.parametrize("op", sorted(OPS.keys() - {"const", "ratio_split"}))
+def test_every_operation_can_be_written_with_every_number_of_arguments(op):
+    """One that is left out can never be the answer."""
+    for count in range(MAX_ARGUMENTS + 1):
+        fits = OPS[op].min_args <= count <= (OPS[op].max_args or MAX_ARGUMENTS)
+        assert read(text(N1, N2, call("final_result", op, *["n1", "n2", *["n1"] * 20][:count])))[1] == fits
+
+
+def budgets(rng):
+    """From the smallest to the card's."""
+    return int(rng.choice([LEAST_BUDGET, rng.integers(LEAST_BUDGET, 350), rng.integers(350, 1025), 1024]))
+
+
+def check_written(spelled, kind, seed, size=None):
+    rng = np.random.default_rng(10**6 + seed)
+    budget = budgets(rng)
+    choose = {"choose": sampler(Sampling(float(rng.uniform(0.5, 3)), seed=seed))} if seed % 3 == 0 else {}
+    grammar, ids = write(spelled, Adversary(spelled, kind, seed, size), budget, **choose)
+    written = grammar.text.decode()
+    assert len(ids) <= budget
+    graph = Graph.parse(written)
+    check_graph(graph)
+    assert [node.id for node in graph.nodes] == grammar.ids
+    # What a solver reads.
+    assert spelled._tokenizer.decode(ids, skip_special_tokens=False) == written
+    for left, is_last in grammar.left:
+        assert left >= (
+            grammar_module._label(grammar_module._LEAST) + grammar_module._CLOSE if is_last else grammar_module._END
+        )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_whatever_a_model_wants_to_write_is_a_graph_within_the_limit(kind):
+    """The purpose of it all. The limit too: a graph that is cut off is none; so is what is left at every label."""
+    for seed in range(max(RUNS // len(KINDS), 1)):
+        check_written(spelling(), kind, seed)
+
+
+@pytest.mark.skipif(not GEMMA, reason="needs Gemma's tokenizer")
+@pytest.mark.parametrize("kind", KINDS)
+def test_whatever_a_model_of_the_real_vocabulary_wants_to_write_is_a_graph(kind):
+    """A head of 262,144 rows is one token short of the tokenizer; that of the 4B is longer."""
+    for seed in range(max(RUNS // 20 // len(KINDS), 1)):
+        check_written(spelling(GEMMA), kind, seed, 262_144 if seed % 2 else 262_208)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("choose", [{}, {"choose": sampler(Sampling())}], ids=["greedy", "sampling"])
+def test_logits_that_are_not_finite_are_an_error(bad, choose):
+    """Under a mask a NaN would hide, and the graph be made of nothing."""
+    model = Adversary(spelling(), "random", 1)
+    model._noise = model._noise.copy()
+    model._noise[:, 5] = bad
+    with pytest.raises(ModelError, match="not finite"):
+        write(spelling(), model, 300, **choose)
+
+
+def states():
+    """Grammars in the middle of texts: some are forced, in labels, in parts of characters, at every kind of key."""
+    for seed, kind in enumerate(("random", "slow", "quotes", "words")):
+        grammar = GraphGrammar(spelling(), 400)
+        for step, _ in enumerate(
+            decode(Adversary(spelling(), kind, seed), [2], Limits((), 400, 9999), constraint=grammar)
+        ):
+            if step % 11 == 0:
+                yield grammar
+
+
+def test_the_mask_is_what_is_allowed_one_by_one():
+    """They are made by different roads, and greedy decoding takes the one, sampling the other."""
+    size, seen = spelling().size + 5, 0
+    for grammar in states():
+        seen += 1
+        assert grammar.mask(size).tolist() == [grammar.allows(token) for token in range(size)]
+    assert seen > 40
+
+
+def test_a_token_that_may_not_come_changes_nothing():
+    """A matcher that was fed it is in an error that allows the end, and an empty answer would look complete."""
+    size = spelling().size
+    for grammar in states():
+        mask, before, ids = grammar.mask(size), grammar.text, list(grammar.ids)
+        for token in (int(np.flatnonzero(~mask)[0]), size, size + 1, 1 << 31, 1 << 40, -1, 4):
+            with pytest.raises(ValueError, match="may not come next"):
+                grammar.accept(token)
+        assert (grammar.text, grammar.ids) == (before, ids)
+        assert (grammar.mask(size) == mask).all()
+
+
+def test_nothing_comes_after_the_graph():
+    """The token that ends an answer neither: it would be in the text."""
+    grammar, finished = read(text(N1, N2, FINAL))
+    assert finished
+    assert not grammar.mask(spelling().size).any()
+    assert not any(grammar.allows(token) for token in range(spelling().size))
+    assert list(grammar.forced()) == []
+
+
+def test_a_fork_and_its_original_know_nothing_of_each_other():
+    """Drafts are tried on forks: what they write would be in the answer."""
+    seen = 0
+    for number, grammar in enumerate(states()):
+        mask, before, ids = grammar.mask(spelling().size), grammar.text, list(grammar.ids)
+        fork = grammar.fork()
+        for _ in decode(Adversary(spelling(), "random", number), [2], Limits((), 60, 9999), constraint=fork):
+            pass
+        assert len(fork.text) > len(before) or fork.finished
+        assert (grammar.text, grammar.ids) == (before, ids)
+        assert (grammar.mask(spelling().size) == mask).all()
+        other = grammar.fork()
+        if not grammar.finished:
+            grammar.accept(int(np.flatnonzero(mask)[0]))
+            assert (other.mask(spelling().size) == mask).all()
+            seen += 1
+    assert seen > 40
+
+
+@pytest.mark.parametrize("use", ["forced", "allows", "mask", "accept"])
+def test_a_matcher_that_gave_up_is_an_error(use):
+    """llguidance says nothing, and from then on allows the token that ends an answer, and no other."""
+    grammar, _ = read(text(N1, N2)[:-20])
+    grammar._forced = []
+    grammar._matcher.consume_token(spelling().size + 1)
+    arguments = {"forced": (), "allows": (5,), "mask": (spelling().size,), "accept": (5,)}
+    with pytest.raises(ModelError, match="grammar failed after"):
+        getattr(grammar, use)(*arguments[use])
+
+
+@pytest.mark.parametrize("budget", [-1, 0, 1, LEAST_BUDGET - 1])
+def test_a_limit_that_no_graph_fits_in_is_refused_with_both_numbers(budget):
+    with pytest.raises(UsageError, match=rf"limit of {budget:,} new tokens .* allow {LEAST_BUDGET:,} or more"):
+        GraphGrammar(spelling(), budget)
+
+
+def test_rooms_are_tried_from_the_largest():
+    """A small one before a larger one would cut labels where there is room."""
+    assert list(grammar_module._ROOMS) == sorted(grammar_module._ROOMS, reverse=True)
+
+
+def most_tokens(spelled, grammar, parts):
+    """How many tokens ``parts`` take at most: every second one is free, a token a byte; the others are keys.
+
+    From the end on: a token that is forced is the one that comes, else one for every byte, and never fewer than from
+    any place behind, where a longer token may have ended.
+    """
+    matcher = spelled.matcher(grammar)
+    single = {spelled.spell([index]): index for index in range(spelled.size) if len(spelled.spell([index])) == 1}
+    lengths = []
+    for number, part in enumerate(parts):
+        for byte in part.encode():
+            forced = matcher.compute_ff_tokens() if number % 2 else []
+            lengths.append(len(spelled.spell(forced[:1])))
+            assert matcher.consume_token(single[bytes([byte])])
+    exact, most = [0] * (len(lengths) + 64), [0] * (len(lengths) + 64)
+    for place in reversed(range(len(lengths))):
+        exact[place] = 1 + (exact[place + lengths[place]] if lengths[place] else most[place + 1])
+        most[place] = max(exact[place], most[place + 1])
+    return most[0]
+
+
+@tokenizers
+def test_the_keys_of_a_node_take_no_more_tokens_than_they_are_given(tokenizer):
+    """Models may cut what is not forced into single bytes. Given too little, graphs are cut off at the limit."""
+    spelled = spelling(tokenizer)
+    # Arguments are free, as ids are that begin with anything.
+    ids = ["[A-Za-z][A-Za-z0-9_]{0,20}9"]
+    separator, literal = grammar_module._SEPARATOR, grammar_module._literal
+    node_grammar = grammar_module._lark(f"LABEL {literal(separator)} (node | final_node)", ids, (64, 16))
+    op, tail = '", "op": "', ("false", ', "label": "')
+    arguments = ("identity", '", "args": ["', "a9", '"], "distractor": ', *tail)
+    for parts in (
+        ("a", separator, "final_result", op, *arguments),
+        ("a", separator, "n", op, *arguments),
+        ("a", separator, "n", op, "const", '", "val": ', "1", ', "distractor": ', *tail),
+    ):
+        free = sum(map(len, parts[::2])) - len("identity" if "identity" in parts else "const") - len("false")
+        assert most_tokens(spelled, node_grammar, parts) - free <= grammar_module._KEYS
+    opening, closing = grammar_module._OPENING, grammar_module._CLOSING
+    first = grammar_module._lark(f"{literal(opening)} first_node", [], (4, 1))
+    assert most_tokens(spelled, first, ("", opening)) <= grammar_module._OPEN
+    last = grammar_module._lark(f"LABEL {literal(closing)}", ids, (4, 1))
+    assert most_tokens(spelled, last, ("a", closing)) - 1 <= grammar_module._CLOSE
+
+
+def test_a_tokenizer_of_another_kind_is_refused():
+    """Its tokens spell something else, and the text would not be what the grammar has seen."""
+    tokenizer = Tokenizer(models.BPE({"a": 0, "<end_of_turn>": 1}, []))
+    with pytest.raises(BundleError, match="decoder is not Gemma's"):
+        Spelling(tokenizer, 1)
+    tokenizer.decoder = decoders.ByteLevel()
+    with pytest.raises(BundleError, match="decoder is not Gemma's"):
+        Spelling(tokenizer, 1)
