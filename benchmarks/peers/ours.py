@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 
 from dagger_edge.runtime.bundle import Bundle
 from dagger_edge.runtime.context import Context
-from dagger_edge.runtime.cost import DEFAULT, MEASURED, StepCost
+from dagger_edge.runtime.cost import DEFAULT, StepCost
 from dagger_edge.runtime.decode import Constraint, Limits, check_finite, decode
 from dagger_edge.runtime.draft import GraphDrafter, Record
 from dagger_edge.runtime.grammar import GraphGrammar
@@ -77,19 +77,19 @@ class Ours:
         }
 
     def _steps(self, request: Request) -> Answer:
-        """{"do": "steps", "ids": [...], "sizes": [1, 2, ...], "repeats": n}: median seconds of a step of each size,
-        all of its logits made; what is measured here decides how much `_answer` drafts."""
-        begin, seconds = self._context.length, {}
-        for size in request["sizes"]:
-            taken = []
-            for _ in range(request["repeats"]):
+        """{"do": "steps", "ids": [...], "sizes": [1, 2, ...], "repeats": n}: median seconds of a step of each size, in
+        turn, all of its logits made; what is measured here decides how much `_answer` drafts."""
+        begin, sizes = self._context.length, request["sizes"]
+        taken: dict[int, list[float]] = {size: [] for size in sizes}
+        for _ in range(request["repeats"]):
+            for size in sizes:
                 started = time.perf_counter()
-                self._context.feed(request["ids"][:size], keep=size)
-                taken.append(time.perf_counter() - started)
+                self._context.feed(request["ids"][:size], size)
+                taken[size].append(time.perf_counter() - started)
                 self._context.rewind(begin)
-            seconds[size] = median(taken)
-        self._cost = StepCost({size: seconds[size] for size in MEASURED if size in seconds})
-        return {"sizes": list(seconds), "seconds": list(seconds.values())}
+        seconds = [median(taken[size]) for size in sizes]
+        self._cost = StepCost(tuple(sizes), tuple(np.maximum.accumulate(seconds).tolist()))
+        return {"sizes": sizes, "seconds": seconds}
 
     def _answer(self, request: Request) -> Answer:
         """{"do": "answer", "question": "...", "prompt": [...], "ids": [...]}: writes ids as the answer to the question.
