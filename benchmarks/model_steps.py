@@ -74,7 +74,9 @@ def no_text(constraint: Constraint) -> str:  # noqa: ARG001
     return ""
 
 
-def count(rows: Sequence[dict[str, Any]], spelling: Spelling, prompt: Prompt, how: str, cost: StepCost) -> dict[str, Any]:
+def count(
+    rows: Sequence[dict[str, Any]], spelling: Spelling, prompt: Prompt, how: str, cost: StepCost
+) -> dict[str, Any]:
     """Means of a graph: tokens, steps, ids fed behind the prompt, and seconds of decoding by ``cost``."""
     record, tokens, sizes = Record(), 0, list[int]()
     for row in rows:

@@ -58,7 +58,7 @@ class Decoders:
     def quick(self, question: str) -> Answer:
         """Cache, snapshot, forced tokens, drafts."""
         prompt = self.prompt.encode(question)
-        drafter = GraphDrafter(question, self._spelling, DEFAULT, self._record, lambda grammar: _text(grammar))
+        drafter = GraphDrafter(question, self._spelling, DEFAULT, self._record, _text)
         self._begin(self._quick, prompt)
         decoding = decode(self._quick, prompt, self._limits, constraint=self._grammar(), drafter=drafter)
         return _answer(decoding)

@@ -1,7 +1,6 @@
 """The grammar: what it takes of real graphs, what it refuses, and that no model whatever can write anything else."""
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -121,8 +120,8 @@ REFUSED = {
     **{f"the label {label!r}": (const("n1", label=label), N2, FINAL) for label in ("", " ", "-", "\u200dক", "়")},
     **{f"the label {label!r}": (const("n1", label=label), N2, FINAL) for label in ("ক" * 65, 'ক\\"', "ক\\n", "ক\n")},
     **{
-        f"the label {label!r}": (const("n1", label=label), N2, FINAL)
-        for label in ("ক <end_of_turn>", "ক <unused7>", "ক [multimodal]", "ক `x`", "ক {x}", "ক नमस्ते", "ক 你好", "ক\t", "ক\x7f")
+        f"the label {label!r} in words": (const("n1", label=f"ক {label}"), N2, FINAL)
+        for label in ("<end_of_turn>", "<unused7>", "[multimodal]", "`x`", "{x}", "नमस्ते", "你好", "\t", "\x7f")
     },
 }
 
@@ -135,8 +134,8 @@ def test_no_graph_with_a_fault_can_be_written(nodes):
     grammar, taken = read(text(*nodes))
     assert not taken
     # Refused for the fault, not long before it: tokens may reach over it, of 40 bytes at most.
-    same = os.path.commonprefix([whole.text, text(*nodes).encode()])
-    assert len(grammar.text) >= len(same) - 40
+    pairs = enumerate(zip(whole.text, text(*nodes).encode(), strict=False))
+    assert len(grammar.text) >= next(place for place, (one, other) in pairs if one != other) - 40
 
 
 @pytest.mark.parametrize(
@@ -191,8 +190,9 @@ def check_written(spelled, kind, seed, size=None):
     assert [node.id for node in graph.nodes] == grammar.ids
     # What a solver reads.
     assert spelled._tokenizer.decode(ids, skip_special_tokens=False) == written
+    last = grammar_module._label(grammar_module._LEAST) + grammar_module._CLOSE
     for left, is_last in grammar.left:
-        assert left >= (grammar_module._label(grammar_module._LEAST) + grammar_module._CLOSE if is_last else grammar_module._END)
+        assert left >= (last if is_last else grammar_module._END)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -225,7 +225,8 @@ def states():
     """Grammars in the middle of texts: some are forced, in labels, in parts of characters, at every kind of key."""
     for seed, kind in enumerate(("random", "slow", "quotes", "words")):
         grammar = GraphGrammar(spelling(), 400)
-        for step, _ in enumerate(decode(Adversary(spelling(), kind, seed), [2], Limits((), 400, 9999), constraint=grammar)):
+        decoding = decode(Adversary(spelling(), kind, seed), [2], Limits((), 400, 9999), constraint=grammar)
+        for step, _ in enumerate(decoding):
             if step % 11 == 0:
                 yield grammar
 
