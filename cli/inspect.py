@@ -9,12 +9,17 @@ import click
 import msgspec
 
 from ..runtime.bundle import KNOWN_ANSWER_FILE, PREFIX_FILE, WEIGHTS_FILE, Bundle
+from ..runtime.cost import StepCost
+from ..runtime.kept_cost import known_step_cost
+from ..runtime.kernels.kept import known_report
 from ..runtime.manifest import Manifest
+from .measure import verdict
 from .progress import byte_bar
 
 # Beside which weights, a processor's cache is no small matter.
 _CACHED_BYTES = 64 << 20
 _LABEL = 22
+_NOT_MEASURED = "not measured yet; `dagger-edge measure` says which kernel and precision suit it"
 
 
 @click.command("inspect")
@@ -22,14 +27,20 @@ _LABEL = 22
 @click.option(
     "--ceiling", is_flag=True, help="Measure this machine's memory, and say how fast decoding can be at most."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document: path, size, manifest, ceiling.")
-def command(bundle: Path, ceiling: bool, as_json: bool) -> None:
+@click.option("--steps", is_flag=True, help="Measure what steps of several tokens cost here, by which drafts are cut.")
+@click.option("--threads", type=click.IntRange(min=1), help="With --steps: of one operator.  [default: one per core]")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document: path, size, manifest, measurements.")
+def command(bundle: Path, ceiling: bool, steps: bool, threads: int | None, as_json: bool) -> None:
     """Show what BUNDLE is: model, precision, weights, parity, files; after reading every file and comparing its sha256.
 
-    A bundle that is not intact is an error (exit code 4) that names the file. `dagger-edge verify` also runs it.
+    What was measured here before is told with it: what steps cost (by `solve`, or --steps), and which kernel suits
+    the machine (by `dagger-edge measure`). A bundle that is not intact is an error (exit code 4) that names the file.
+    `dagger-edge verify` also runs it.
     """
     opened = Bundle.open(bundle, bar=byte_bar)
     bound = _ceiling(opened.manifest) if ceiling else None
+    cost = _step_cost(opened, threads, anew=steps)
+    machine = known_report()
     if as_json:
         document = {
             "path": str(opened.path),
@@ -37,6 +48,8 @@ def command(bundle: Path, ceiling: bool, as_json: bool) -> None:
             "size_bytes": opened.size_bytes,
             "manifest": opened.manifest,
             "ceiling": bound,
+            "step_cost": cost,
+            "machine": machine,
         }
         click.echo(msgspec.json.encode(document).decode())
         return
@@ -44,6 +57,8 @@ def command(bundle: Path, ceiling: bool, as_json: bool) -> None:
         click.echo(f"{label:<{_LABEL}} {value}")
     if bound is not None:
         click.echo(f"{'ceiling':<{_LABEL}} {_describe(bound)}")
+    click.echo(f"{'a step here':<{_LABEL}} {_describe_steps(cost)}")
+    click.echo(f"{'this machine':<{_LABEL}} {_NOT_MEASURED if machine is None else verdict(machine)}")
     click.echo(f"{'files':<{_LABEL}} {opened.size_bytes / 1e6:,.1f} MB, all intact")
     for name, entry in sorted(opened.manifest.files.items()):
         click.echo(f"  {name:<{_LABEL}} {entry.size_bytes:>16,}  {entry.sha256[:16]}")
@@ -99,6 +114,23 @@ def _ceiling(manifest: Manifest) -> dict[str, Any]:
         "bytes_per_token": size,
         "tokens_per_s": speed / size if size >= _CACHED_BYTES else None,
     }
+
+
+def _step_cost(bundle: Bundle, threads: int | None, *, anew: bool) -> StepCost | None:
+    """What steps cost here; None where that is not known, and was not asked for."""
+    if not anew:
+        return known_step_cost(bundle, "cpu", threads)
+    from ..runtime.solver import Solver
+
+    with Solver.open(bundle, threads=threads) as solver:
+        return solver.measure_steps()
+
+
+def _describe_steps(cost: StepCost | None) -> str:
+    if cost is None:
+        return "not measured yet; the first question does it, or --steps"
+    pairs = zip(cost.sizes, cost.seconds, strict=True)
+    return ", ".join(f"{size}: {seconds * 1e3:,.3g} ms" for size, seconds in pairs) + " (by tokens in it)"
 
 
 def _describe(bound: dict[str, Any]) -> str:

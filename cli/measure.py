@@ -36,7 +36,9 @@ def command(shape: str, threads: int | None, seconds: float, as_json: bool) -> N
     """Measure what a step of 1 to 256 tokens costs here, by every kernel that a bundle can be made for.
 
     Needs no bundle and no export extra. Nothing else should run meanwhile: it takes about a minute, and every core.
+    The result is kept in the user's cache, and `dagger-edge inspect` repeats its verdict.
     """
+    from ..runtime.kernels.kept import keep_report
     from ..runtime.kernels.measurement import measure_machine
     from ..runtime.kernels.report import model_shape
 
@@ -47,6 +49,7 @@ def command(shape: str, threads: int | None, seconds: float, as_json: bool) -> N
     report = measure_machine(
         chosen, threads=threads, seconds=seconds, progress=lambda line: click.echo(f"measure: {line}", err=True)
     )
+    keep_report(report)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(report), indent=2).decode())
         return
@@ -74,7 +77,7 @@ def _lines(report: MachineReport) -> list[str]:
         " attention",
         *_table(_estimate_rows(report)),
         "",
-        _verdict(report),
+        verdict(report),
     ]
 
 
@@ -112,7 +115,8 @@ def _table(rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def _verdict(report: MachineReport) -> str:
+def verdict(report: MachineReport) -> str:
+    """Which kernel suits the machine, in a line."""
     if report.best is None:
         return "best: none, the weights do not fit into memory by any kernel"
     cost, item = report.kernels[report.best], report.estimates[report.best]

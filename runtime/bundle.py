@@ -134,22 +134,20 @@ class Bundle:
             raise _error(self.path, f"{KNOWN_ANSWER_FILE} is not usable: {error}") from None
 
     def snapshot(self, prefix_ids: Sequence[int]) -> Snapshot | None:
-        """The state of ``prefix_ids``, mapped into memory; None in a bundle that was made without.
+        """The state of ``prefix_ids``, mapped into memory; None in a bundle that was made without, or with another one:
+        where the prompt was changed since, or another version of tokenizers makes other ids of it.
 
         Args:
             prefix_ids: what the bundle's prompts begin with (`Prompt.prefix_ids`).
 
         Raises:
-            BundleError: it is of other ids, or the file that holds it is none of the manifest's model.
+            BundleError: the file that holds it is none of the manifest's model.
         """
         from .snapshot import Snapshot, map_state, state_shape, state_type
 
         manifest = self.manifest
-        if manifest.prefix is None:
+        if manifest.prefix is None or Prefix.of(prefix_ids) != manifest.prefix:
             return None
-        if Prefix.of(prefix_ids) != manifest.prefix:
-            what = f"{PREFIX_FILE} is of another prompt, or this version of tokenizers makes other ids of it"
-            raise _error(self.path, what, "export the bundle again")
         try:
             shape = state_shape(manifest.architecture, manifest.prefix.tokens)
             state = map_state(self.path / PREFIX_FILE, shape, state_type(manifest.precision.name))

@@ -104,6 +104,17 @@ class Context:
         self._buffers.edit(write)
         self.lengths = [length]
 
+    def state(self) -> NDArray[np.floating]:
+        """What was read in the first row: keys and values [layers, 2 (key, value), kv_heads, length, head_dim]."""
+        places, parts = self._session.cache_places, dict[tuple[int, int], NDArray[np.floating]]()
+
+        def read(index: int, buffer: NDArray[Any]) -> None:
+            parts[places[index]] = buffer[0, :, : self.length].copy()
+
+        self._buffers.edit(read)
+        layers = len(places) // 2
+        return np.stack([np.stack([parts[layer, kind] for kind in (0, 1)]) for layer in range(layers)])
+
     def fork(self, rows: int) -> None:
         """Makes ``rows`` sequences of the first one."""
         length = self.length

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 from .bundle import Bundle
 from .context import Context
-from .cost import DEFAULT, StepCost
+from .cost import StepCost
 from .decode import Choose, Constraint, Decode, Drafter, Free, Limits, NoDrafts, decode, greedy
 from .draft import GraphDrafter, Record
 from .grammar import GraphGrammar
+from .kept_cost import kept_step_cost, measured_step_cost
 from .options import DecodeOptions
+from .prefix import kept_snapshot
 from .prompt import Prompt
 from .rows import Row, decode_rows
 from .sampling import sampler
@@ -29,7 +31,6 @@ class Engine:
         bundle: the bundle.
         session: its model.
         tokenizer: its tokenizer.
-        cost: of steps here.
 
     Attributes:
         session: the model.
@@ -38,17 +39,18 @@ class Engine:
         prefix_tokens: ids of the last prompt that needed no reading, as they are in the snapshot.
     """
 
-    def __init__(self, bundle: Bundle, session: Session, tokenizer: Tokenizer, cost: StepCost = DEFAULT) -> None:
+    def __init__(self, bundle: Bundle, session: Session, tokenizer: Tokenizer) -> None:
         self.session = session
         self.prompt = Prompt(tokenizer, bundle.prompt_template)
         self.snapshot = bundle.snapshot(self.prompt.prefix_ids)
         self.prefix_tokens = 0
-        self._manifest = bundle.manifest
+        self._bundle, self._manifest = bundle, bundle.manifest
         self._context = Context(session, limit=self._manifest.architecture.context_length)
         # How many ids of the snapshot the context begins with.
         self._loaded = 0
         self._spelling = Spelling(tokenizer, self._manifest.special_ids.end_of_turn)
-        self._record, self._cost = Record(), cost
+        self._record = Record()
+        self._cost: StepCost | None = None
 
     def spell(self, ids: Sequence[int]) -> bytes:
         """What ``ids`` spell, in UTF-8 unless a model wrote single bytes."""
@@ -77,6 +79,12 @@ class Engine:
         self._begin(prompt)
         return decode_rows(self._context, prompt, limits, rows)
 
+    def measure_steps(self) -> StepCost:
+        """What steps cost now, behind the prompt's fixed part."""
+        self._begin([*self.prompt.prefix_ids, self._manifest.special_ids.bos])
+        self._cost = measured_step_cost(self._bundle, self._context, self.session)
+        return self._cost
+
     def _limits(self, options: DecodeOptions) -> Limits:
         # The grammar knows where a graph ends, and lets no control token in.
         stop_ids = () if options.grammar else self._manifest.special_ids.stop
@@ -88,11 +96,16 @@ class Engine:
     def _drafter(self, question: str, options: DecodeOptions) -> Drafter:
         if not options.drafts:
             return NoDrafts()
+        if self._cost is None:
+            self._cost = kept_step_cost(self._bundle, self._context, self.session)
         text = _written if options.grammar else None
         return GraphDrafter(question, self._spelling, self._cost, self._record, text)
 
     def _begin(self, prompt: Sequence[int]) -> None:
         """Leaves in the context what ``prompt`` has in common with the snapshot, and nothing else."""
+        if self.snapshot is None:
+            ids = self.prompt.prefix_ids
+            self.snapshot = kept_snapshot(self._bundle, self._context, ids, self.session.provider)
         shared = 0 if self.snapshot is None else self.snapshot.common(prompt)
         if self.snapshot is not None and shared > self._loaded:
             self._context.load(self.snapshot.state)

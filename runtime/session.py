@@ -48,6 +48,7 @@ class Session:
 
     Attributes:
         provider: ``cpu`` or ``cuda``.
+        threads: as asked for; None where that was left to onnxruntime.
         cache_places: of every array of a cache, in order: its layer, and whether it holds keys (0) or values (1).
 
     Args:
@@ -86,7 +87,7 @@ class Session:
         self._outputs = ["logits", *(past.name.replace(_PAST, _PRESENT, 1) for past in self._past)]
         optional = {value.name for value in self._session.get_overridable_initializers()}
         self._keeps_logits = _LOGITS_TO_KEEP in optional
-        self.provider = provider
+        self.provider, self.threads = provider, threads
         self._check_interface(model)
         self.cache_places = [_place(past.name) for past in self._past]
 

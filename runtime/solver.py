@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from .agreement import Agreement, compare_known_answer
 from .bundle import Bundle
+from .cost import StepCost
 from .engine import Engine
 from .errors import BundleError, ProviderError, UsageError
 from .events import Event, Solved
@@ -113,6 +114,13 @@ class Solver:
             ModelError: the model returned logits that are not finite.
         """
         return take_vote(self._opened(), question, samples, options)
+
+    def measure_steps(self) -> StepCost:
+        """Measures what steps of several tokens cost with this bundle here, and keeps it in the user's cache.
+
+        By it is decided how much is guessed; where nothing is known yet, the first question measures it.
+        """
+        return self._opened().measure_steps()
 
     def check_known_answer(self) -> Agreement | None:
         """Compares what the model says here with what it said where it was exported; None where no such answer is in

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from dagger_edge.cli import inspect as inspect_module
+from dagger_edge.cli import measure
 from dagger_edge.runtime.bandwidth import memory_bandwidth
 from dagger_edge.runtime.solver import demo_bundle
 
@@ -43,3 +46,26 @@ def test_weights_that_a_cache_holds_have_no_bound_by_memory() -> None:
 def test_nothing_is_measured_unasked() -> None:
     document = json.loads(CliRunner().invoke(inspect_module.command, ["--json", str(demo_bundle())]).stdout)
     assert document["ceiling"] is None
+
+
+def test_what_steps_cost_is_told_once_it_is_measured() -> None:
+    """Drafts are cut by a figure that nobody could see."""
+    demo = str(demo_bundle())
+    assert "a step here" in CliRunner().invoke(inspect_module.command, [demo]).stdout
+    asked = ["--json", "--steps", "--threads", "1", demo]
+    measured = json.loads(CliRunner().invoke(inspect_module.command, asked).stdout)
+    kept = json.loads(CliRunner().invoke(inspect_module.command, ["--json", "--threads", "1", demo]).stdout)
+    assert kept["step_cost"] == measured["step_cost"]
+    assert measured["step_cost"]["sizes"] == [1, 2, 4, 8, 16]
+    assert sorted(measured["step_cost"]["seconds"]) == measured["step_cost"]["seconds"]
+    text = CliRunner().invoke(inspect_module.command, ["--threads", "1", demo]).stdout
+    assert f"16: {measured['step_cost']['seconds'][-1] * 1e3:,.3g} ms" in text
+
+
+def test_the_verdict_on_the_machine_is_that_of_the_last_measurement(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    before = CliRunner().invoke(inspect_module.command, [str(demo_bundle())]).stdout
+    assert "not measured yet; `dagger-edge measure`" in before
+    done = CliRunner().invoke(measure.command, ["--shape", "32x64", "--threads", "1", "--seconds", "0"])
+    told = CliRunner().invoke(inspect_module.command, [str(demo_bundle())]).stdout
+    assert done.stdout.splitlines()[-1] in told

@@ -17,7 +17,7 @@ from dagger_edge.runtime.structure_guess import Guess, StructureGuess
 DATA = Path(__file__).parents[1] / "data"
 QUESTION = "রহিমের কাছে ৫টি আম ছিল। সে করিমকে ২টি আম দিল। রহিমের কাছে এখন কতটি আম আছে?"
 # Reading along is free; it costs as much as a step of its own.
-FREE, DEAR = StepCost({1: 1.0, 16: 1.0}), StepCost({1: 1.0, 16: 16.0})
+FREE, DEAR = StepCost((1, 16), (1.0, 1.0)), StepCost((1, 16), (1.0, 16.0))
 
 
 def rows(count):
@@ -251,9 +251,9 @@ def test_drafts_are_long_where_reading_along_is_free():
 
 def test_costs_between_and_beyond_what_was_measured():
     """Beyond it a step goes on to grow; a single measurement says nothing of growth."""
-    cost = StepCost({1: 1.0, 2: 1.5, 16: 8.5})
+    cost = StepCost((1, 2, 16), (1.0, 1.5, 8.5))
     assert [cost.of(tokens) for tokens in (1, 2, 9, 16, 31)] == [1.0, 1.5, 5.0, 8.5, 16.0]
-    assert StepCost({1: 2.0}).of(50) == 2.0
+    assert StepCost((1,), (2.0,)).of(50) == 2.0
     sizes = range(1, 200)
     assert all(DEFAULT.of(size) < DEFAULT.of(size + 1) for size in sizes)
 
