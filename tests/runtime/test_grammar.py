@@ -165,6 +165,22 @@ def test_the_limits_themselves_can_be_written():
     assert not read(text(*many, const("n48"), call("final_result", "identity", "n47")))[1]
 
 
+def test_as_many_ids_and_arguments_as_there_may_be_are_not_too_much():
+    """llguidance has limits of its own, on the sizes of lexers and grammars, and gives up in the middle of a graph."""
+    rng = np.random.default_rng(0)
+    letters = list("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
+    ids = ["n" + "".join(rng.choice(letters, 23)) for _ in range(MAX_NODES - 1)]
+    calls = [call(name, "add", *rng.choice(ids[:place], MAX_ARGUMENTS)) for place, name in enumerate(ids) if place]
+    grammar, finished = read(text(const(ids[0]), *calls, call("final_result", "max", *ids[-MAX_ARGUMENTS:])))
+    assert finished
+    assert len(grammar.ids) == MAX_NODES
+
+
+def test_a_grammar_that_is_none_is_an_error():
+    with pytest.raises(ModelError, match="failed to compile"):
+        spelling().matcher("start: nothing")
+
+
 @pytest.mark.parametrize("op", sorted(OPS.keys() - {"const", "ratio_split"}))
 def test_every_operation_can_be_written_with_every_number_of_arguments(op):
     """One that is left out can never be the answer."""
