@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -170,7 +170,7 @@ class Session:
         return binding, values
 
     def edit_cache(
-        self, values: Sequence[Any], arrays: Sequence[NDArray[Any]], change: Callable[[int, NDArray[Any]], None]
+        self, values: Sequence[Any], arrays: Iterable[NDArray[Any]], change: Callable[[int, NDArray[Any]], None]
     ) -> None:
         """Calls ``change`` with the number and the array of every buffer of `bind_cache`, and keeps what it wrote."""
         for index, (value, array) in enumerate(zip(values, arrays, strict=True)):

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from .byte_pairs import BytePairs
-from .errors import BundleError
+from .errors import BundleError, ModelError
 from .token_tables import DECODER, spell
 
 if TYPE_CHECKING:
@@ -52,13 +52,14 @@ class Spelling:
         return b"".join([self._bytes[index] for index in ids])
 
     def matcher(self, grammar: str) -> llguidance.LLMatcher:
-        """A matcher of ``grammar``, in llguidance's kind of Lark."""
+        """A matcher of ``grammar``, in llguidance's kind of Lark. Raises ModelError where it is none, or too large."""
         from llguidance import LLMatcher
 
         # Its log goes to stderr.
         made = LLMatcher(self._matchers, grammar, log_level=0)
         if made.is_error():
-            raise ValueError(made.get_error())
+            reason = made.get_error().partition("\n")[0]
+            raise ModelError(f"the grammar failed to compile ({reason}): please report it")
         return made
 
 
