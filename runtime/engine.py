@@ -114,6 +114,7 @@ class Engine:
         shared = 0 if self.snapshot is None else self.snapshot.common(prompt)
         if self.snapshot is not None and shared > self._loaded:
             self._context.load(self.snapshot.state)
+            self.snapshot.release()
         self._context.keep_first(shared)
         self._loaded = self.prefix_tokens = shared
 

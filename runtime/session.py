@@ -87,6 +87,9 @@ class Session:
         options = session_options(threads)
         # Copies weights into the layout of their kernels with all threads.
         options.add_session_config_entry("session.prepack.enable_parallel", "1")
+        # So long threads wait awake for the next operator: asleep they come late, and longer they take the cores from
+        # what Python does between two steps (docs/start-up.md).
+        options.add_session_config_entry("session.intra_op.spin_duration_us", "1000")
         try:
             # Kept as long as the session, which reads from it what no kernel has copied.
             self._weights = _mapped_weights(model, provider)

@@ -1,11 +1,15 @@
 """Weights that are mapped for a session: the same numbers, once in memory."""
 
+import re
 import shutil
+from pathlib import Path
 
 import numpy as np
+import pytest
 
 from dagger_edge.runtime import session as session_module
 from dagger_edge.runtime.session import Session
+from dagger_edge.runtime.snapshot import Snapshot, map_state
 from dagger_edge.runtime.solver import demo_bundle
 from dagger_edge.runtime.weights import MappedWeights
 
@@ -46,3 +50,34 @@ def test_memory_that_was_given_back_is_read_again():
     with weights.released():
         assert weights._memory[:] == path.read_bytes()
     assert weights._memory[:] == path.read_bytes()
+
+
+def resident(path):
+    """Bytes of the file at ``path`` that this process has in memory."""
+    parts = Path("/proc/self/smaps").read_text(encoding="utf-8").split(str(path))[1:]
+    return sum(int(re.search(r"^Rss: +(\d+) kB$", part, re.MULTILINE)[1]) << 10 for part in parts)
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="pages are counted by Linux")
+def test_a_state_that_was_loaded_leaves_memory_and_can_be_read_again(tmp_path):
+    """A hundred megabytes at 4B, which the cache holds already."""
+    path = tmp_path / "prefix.npy"
+    values = np.arange(1 << 18, dtype=np.float32).reshape(2, 2, 1, -1, 64)
+    np.save(path, values)
+    snapshot = Snapshot([1], map_state(path, values.shape, values.dtype))
+    assert np.array_equal(snapshot.state, values)
+    assert resident(path) > values.nbytes // 2
+    snapshot.release()
+    assert resident(path) == 0
+    assert np.array_equal(snapshot.state, values)
+    Snapshot([1], values).release()
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="pages are counted by Linux")
+def test_an_open_session_holds_no_pages_of_weights_that_were_copied(tmp_path):
+    """They would be in memory twice, as long as the session is."""
+    for name in ("model.onnx", "model.onnx.data"):
+        shutil.copyfile(MODEL.with_name(name), tmp_path / name)
+    session = Session(tmp_path / "model.onnx")
+    assert resident(tmp_path / "model.onnx.data") < 1 << 20
+    assert logits(session).any()
