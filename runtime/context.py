@@ -156,7 +156,8 @@ class _Buffers:
 
     def edit(self, change: Callable[[int, NDArray[Any]], None]) -> None:
         """Calls ``change`` with the number and the array of every buffer, which it may write to."""
-        self._session.edit_cache(self._values, [array[: self._rows] for array in self._arrays], change)
+        # One by one: a list of them would keep those in memory that `_reallocate` lets go.
+        self._session.edit_cache(self._values, (array[: self._rows] for array in self._arrays), change)
 
     def reserve(self, positions: int) -> None:
         """Makes room for so many positions."""
@@ -184,7 +185,9 @@ class _Buffers:
             # Here the old array is let go, so that no two caches are in memory at once.
             self._arrays[index] = np.empty(*shapes[index])
             self._arrays[index][: len(old), :, : old.shape[2]] = old
+            self._values[index] = None
 
+        self._binding = None
         self.edit(copy)
         self._rows, self._capacity = rows, capacity
         self._bind()

@@ -5,6 +5,7 @@ In the card's template these are 746 of some 800 ids, so a question costs the re
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,14 @@ class Snapshot:
         length = min(len(self.ids), len(prompt) - 1)
         equal = [one == other for one, other in zip(self.ids[:length], prompt, strict=False)]
         return equal.index(False) if False in equal else length
+
+    def release(self) -> None:
+        """Gives the pages of a mapped state back to the system; they come back if it is read again."""
+        base: Any = self.state
+        while base is not None and not isinstance(base, mmap.mmap):
+            base = getattr(base, "base", None)
+        if base is not None:
+            base.madvise(mmap.MADV_DONTNEED)
 
     def start(self, session: Session, prompt: Sequence[int]) -> Start:
         """What ``session`` need not read of ``prompt``, as a cache for `Session.step`."""

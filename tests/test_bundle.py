@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from dagger_edge.runtime import bundle as bundle_module
+from dagger_edge.runtime import verified as verified_module
 from dagger_edge.runtime.bundle import Bundle, template_text
 from dagger_edge.runtime.errors import BundleError
 from dagger_edge.runtime.manifest import MAX_MANIFEST_BYTES, decode_manifest
@@ -283,8 +283,8 @@ def test_a_prompt_too_large_is_not_read_into_memory(folder: Path) -> None:
 
 def test_each_file_is_hashed_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hashed: list[str] = []
-    original = bundle_module.sha256_of
-    monkeypatch.setattr(bundle_module, "sha256_of", lambda path, _advance: hashed.append(path.name) or original(path))
+    original = verified_module.sha256_of
+    monkeypatch.setattr(verified_module, "sha256_of", lambda path, _advance: hashed.append(path.name) or original(path))
     Bundle.open(folder)
     assert sorted(hashed) == sorted(FILES)
     hashed.clear()

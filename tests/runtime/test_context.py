@@ -1,5 +1,7 @@
 """The KV cache in one buffer, on the demo's real weights, against reading everything at once without a cache."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -101,3 +103,21 @@ def test_the_models_context_is_an_error_with_both_numbers(session):
         context.feed(IDS[:2])
     assert context.length == 99
     context.feed(IDS[:1])
+
+
+def test_no_two_caches_are_in_memory_while_it_grows(session):
+    """At 4B a second one is 300 MB, in the middle of an answer."""
+    tracemalloc.start()
+    try:
+        context = Context(session, limit=1024)
+        for _ in range(2):
+            context.feed(IDS[:255])
+        small, _ = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        context.feed(IDS[:255])
+        large, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert large > 1.3 * small
+    # An array of twelve at a time.
+    assert peak < 1.25 * large

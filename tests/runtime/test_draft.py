@@ -81,10 +81,10 @@ DONE = SUB + '{"id": "n3", "op": "sub", "args": ["n1", "n2"], "distractor": fals
     ("before", "guess"),
     [
         (HEADS[: HEADS.index("n1")], Guess('n1",', "id")),
-        (HEADS[: HEADS.index(' 5')], Guess(" 5,", "val")),
-        (HEADS[: HEADS.index('const')], Guess('const",', "op const")),
+        (HEADS[: HEADS.index(" 5")], Guess(" 5,", "val")),
+        (HEADS[: HEADS.index("const")], Guess('const",', "op const")),
         (HEADS[: HEADS.index('nst"')], Guess('nst",', "op const")),
-        (HEADS[: HEADS.index('alse')], Guess("alse,", "flag of const")),
+        (HEADS[: HEADS.index("alse")], Guess("alse,", "flag of const")),
         (HEADS + '{"id": "', Guess('n2",', "id")),
         (HEADS + '{"id": "n2", "op": "const", "val":', Guess(" 2,", "val")),
         (SUB + '{"id": "n', Guess('3",', "id")),

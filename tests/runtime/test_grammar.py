@@ -1,7 +1,6 @@
 """The grammar: what it takes of real graphs, what it refuses, and that no model whatever can write anything else."""
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -121,18 +120,8 @@ REFUSED = {
     **{f"the label {label!r}": (const("n1", label=label), N2, FINAL) for label in ("", " ", "-", "\u200dক", "়")},
     **{f"the label {label!r}": (const("n1", label=label), N2, FINAL) for label in ("ক" * 65, 'ক\\"', "ক\\n", "ক\n")},
     **{
-        f"the label {label!r}": (const("n1", label=label), N2, FINAL)
-        for label in (
-            "ক <end_of_turn>",
-            "ক <unused7>",
-            "ক [multimodal]",
-            "ক `x`",
-            "ক {x}",
-            "ক नमस्ते",
-            "ক 你好",
-            "ক\t",
-            "ক\x7f",
-        )
+        f"the label {label!r} in words": (const("n1", label=f"ক {label}"), N2, FINAL)
+        for label in ("<end_of_turn>", "<unused7>", "[multimodal]", "`x`", "{x}", "नमस्ते", "你好", "\t", "\x7f")
     },
 }
 
@@ -145,8 +134,8 @@ def test_no_graph_with_a_fault_can_be_written(nodes):
     grammar, taken = read(text(*nodes))
     assert not taken
     # Refused for the fault, not long before it: tokens may reach over it, of 40 bytes at most.
-    same = os.path.commonprefix([whole.text, text(*nodes).encode()])
-    assert len(grammar.text) >= len(same) - 40
+    pairs = enumerate(zip(whole.text, text(*nodes).encode(), strict=False))
+    assert len(grammar.text) >= next(place for place, (one, other) in pairs if one != other) - 40
 
 
 @pytest.mark.parametrize(
@@ -176,6 +165,22 @@ def test_the_limits_themselves_can_be_written():
     assert not read(text(*many, const("n48"), call("final_result", "identity", "n47")))[1]
 
 
+def test_as_many_ids_and_arguments_as_there_may_be_are_not_too_much():
+    """llguidance has limits of its own, on the sizes of lexers and grammars, and gives up in the middle of a graph."""
+    rng = np.random.default_rng(0)
+    letters = list("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
+    ids = ["n" + "".join(rng.choice(letters, 23)) for _ in range(MAX_NODES - 1)]
+    calls = [call(name, "add", *rng.choice(ids[:place], MAX_ARGUMENTS)) for place, name in enumerate(ids) if place]
+    grammar, finished = read(text(const(ids[0]), *calls, call("final_result", "max", *ids[-MAX_ARGUMENTS:])))
+    assert finished
+    assert len(grammar.ids) == MAX_NODES
+
+
+def test_a_grammar_that_is_none_is_an_error():
+    with pytest.raises(ModelError, match="failed to compile"):
+        spelling().matcher("start: nothing")
+
+
 @pytest.mark.parametrize("op", sorted(OPS.keys() - {"const", "ratio_split"}))
 def test_every_operation_can_be_written_with_every_number_of_arguments(op):
     """One that is left out can never be the answer."""
@@ -201,10 +206,9 @@ def check_written(spelled, kind, seed, size=None):
     assert [node.id for node in graph.nodes] == grammar.ids
     # What a solver reads.
     assert spelled._tokenizer.decode(ids, skip_special_tokens=False) == written
+    last = grammar_module._label(grammar_module._LEAST) + grammar_module._CLOSE
     for left, is_last in grammar.left:
-        assert left >= (
-            grammar_module._label(grammar_module._LEAST) + grammar_module._CLOSE if is_last else grammar_module._END
-        )
+        assert left >= (last if is_last else grammar_module._END)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -237,9 +241,8 @@ def states():
     """Grammars in the middle of texts: some are forced, in labels, in parts of characters, at every kind of key."""
     for seed, kind in enumerate(("random", "slow", "quotes", "words")):
         grammar = GraphGrammar(spelling(), 400)
-        for step, _ in enumerate(
-            decode(Adversary(spelling(), kind, seed), [2], Limits((), 400, 9999), constraint=grammar)
-        ):
+        decoding = decode(Adversary(spelling(), kind, seed), [2], Limits((), 400, 9999), constraint=grammar)
+        for step, _ in enumerate(decoding):
             if step % 11 == 0:
                 yield grammar
 
