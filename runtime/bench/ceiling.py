@@ -43,12 +43,10 @@ class Load:
     products: tuple[int, int] | None
 
 
-def bundle_load(manifest: Manifest, context: int) -> Load:
-    """What a step of the bundle asks behind ``context`` tokens."""
+def bundle_load(manifest: Manifest, context: int, number_bytes: int) -> Load:
+    """What a step of the bundle asks behind ``context`` tokens, with a cache of numbers of so many bytes."""
     shape = manifest.architecture
-    # The state of fp32 bundles is float32, else float16.
-    number = 4 if manifest.precision.name == "fp32" else 2
-    layer = 2 * shape.num_kv_heads * shape.head_dim * number
+    layer = 2 * shape.num_kv_heads * shape.head_dim * number_bytes
     whole = len(shape.global_layers)
     seen = whole * context + (shape.num_layers - whole) * min(context, shape.sliding_window)
     return Load(
@@ -102,7 +100,7 @@ def machine_samples(manifest: Manifest, threads: int | None) -> list[Sample]:
     Raises:
         ProviderError: onnxruntime is missing or too old.
     """
-    size = bundle_load(manifest, 0).weight_bytes
+    size = bundle_load(manifest, 0, 0).weight_bytes
     return [
         Sample("memory speed", read_speed(size, threads) / 1e9),
         Sample("matrix speed", matrix_speed(kernel_of(manifest.precision.name), threads) / 1e9),

@@ -28,6 +28,8 @@ from .stopwatch import Stopwatch
 STEP_SIZES = (1, 2, 3, 4, 6, 8, 12, 16)
 # Short measurements are medians of so many, after one that is not counted.
 _ROUNDS = 3
+# From so many seconds on, one measurement is enough: warming up is nothing beside it.
+_LONG_S = 2.0
 # Questions that one token a step, and votes, are measured with.
 _FEW = 3
 _QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
@@ -54,7 +56,7 @@ def findings(solver: Solver, job: Job) -> Findings:
     """
     inside = _Inside(solver, job)
     samples = tuple(inside.samples())
-    return Findings(samples, inside.context, inside.prefix_tokens)
+    return Findings(samples, inside.context, inside.prefix_tokens, inside.number_bytes)
 
 
 class _Inside:
@@ -65,6 +67,8 @@ class _Inside:
         self._watch = Stopwatch(self._engine.session)
         self.context = len(self._engine.prompt.encode(job.questions[0]))
         self.prefix_tokens = 0
+        ((_, kind), *_) = self._engine.session.cache_buffers(1, 1)
+        self.number_bytes = kind.itemsize
 
     def samples(self) -> Iterator[Sample]:
         """All of them."""
@@ -154,7 +158,11 @@ class _Inside:
     def _steps(self) -> Iterator[Sample]:
         """Steps of several tokens behind the first question's prompt; sizes take turns."""
         context = self._new_context()
-        context.feed(self._engine.prompt.encode(self._job.questions[0]))
+        prompt, snapshot = self._engine.prompt.encode(self._job.questions[0]), self._engine.snapshot
+        if snapshot is not None:
+            context.load(snapshot.state)
+            context.keep_first(snapshot.common(prompt))
+        context.feed(prompt[context.length :])
         times: dict[int, list[float]] = {size: [] for size in STEP_SIZES}
         for turn in range(_ROUNDS + 1):
             for size, found in times.items():
@@ -215,7 +223,11 @@ class _Inside:
 
 
 def _median(measure: Callable[[], float]) -> float:
-    measure()
+    """Of several measurements after one that warms up; of what takes long the first."""
+    started = time.perf_counter()
+    first = measure()
+    if time.perf_counter() - started > _LONG_S:
+        return first
     return statistics.median(measure() for _ in range(_ROUNDS))
 
 

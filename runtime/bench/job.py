@@ -39,11 +39,13 @@ class Findings(Struct, frozen=True):
         samples: of all quantities.
         context: tokens of the first question's prompt, behind which steps were measured.
         prefix_tokens: ids whose state was not computed.
+        number_bytes: of a number in the cache.
     """
 
     samples: tuple[Sample, ...]
     context: int
     prefix_tokens: int
+    number_bytes: int
 
 
 class Failure(Struct, frozen=True):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from ..bundle import PREFIX_FILE, WEIGHTS_FILE, Bundle
+from ..bundle import WEIGHTS_FILE, Bundle
 from ..errors import UsageError
 from ..ort import Provider
 from .ceiling import bundle_load, ceiling_of, kernel_of, machine_samples, prefill_bound, step_bound
@@ -150,7 +150,7 @@ def _with_ceiling(setup: _Setup, plan: Plan, found: Findings, rows: list[Row]) -
     speeds = {row.what: row.median for row in rows if row.kind == "machine"}
     ceiling = None
     if speeds:
-        load = bundle_load(manifest, found.context)
+        load = bundle_load(manifest, found.context, found.number_bytes)
         kernel = kernel_of(manifest.precision.name)
         ceiling = ceiling_of(load, kernel, 1e9 * speeds["memory speed"], 1e9 * speeds["matrix speed"])
         rows = [_bounded(row, ceiling) for row in rows]
@@ -159,7 +159,7 @@ def _with_ceiling(setup: _Setup, plan: Plan, found: Findings, rows: list[Row]) -
         precision=manifest.precision.name,
         weights_sha256=manifest.files[WEIGHTS_FILE].sha256,
         size_bytes=setup.bundle.size_bytes,
-        prefix_tokens=found.prefix_tokens if PREFIX_FILE in manifest.files or found.prefix_tokens else 0,
+        prefix_tokens=found.prefix_tokens,
         provider=plan.provider,
         threads=setup.threads,
         ceiling=ceiling,
@@ -196,7 +196,7 @@ def _ceiling_line(setup: _Setup, provider: Provider) -> str:
     if provider != "cpu":
         return f"ceiling of {name}: not measured on {provider}"
     read, products = (sample.value * 1e9 for sample in machine_samples(manifest, setup.threads))
-    ceiling = ceiling_of(bundle_load(manifest, 1), kernel_of(manifest.precision.name), read, products)
+    ceiling = ceiling_of(bundle_load(manifest, 0, 0), kernel_of(manifest.precision.name), read, products)
     where = "which the cache holds, read" if ceiling.cached else "read"
     return (
         f"ceiling of {name}: {ceiling.weight_bytes / 1e6:,.1f} MB of weights a step, {where} at {read / 1e9:.1f} GB/s,"

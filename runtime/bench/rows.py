@@ -121,7 +121,7 @@ class Ceiling(Struct, frozen=True, forbid_unknown_fields=True):
     weight_bytes: Bytes
     kv_token_bytes: Bytes
     kv_read_bytes: Bytes
-    context: Count
+    context: Annotated[int, Meta(ge=0, le=1 << 24)]
     products: Bytes | None
     head_products: Bytes | None
     read_bytes_per_s: Number

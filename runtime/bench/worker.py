@@ -21,6 +21,7 @@ def main() -> None:
     try:
         with Solver.open(job.bundle, provider=job.provider, threads=job.threads) as solver:
             _tell(READY)
+            # What only measures is no part of the loading.
             from .inside import findings
 
             _tell(msgspec.json.encode(findings(solver, job)))

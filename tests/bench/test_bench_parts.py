@@ -28,7 +28,7 @@ from dagger_edge.runtime.solver import demo_bundle
 
 def test_what_a_step_of_the_demo_asks_of_a_machine():
     """Bits for bytes, keys without values, or a window that is not seen, and every share is off."""
-    load = bundle_load(Bundle.open(demo_bundle(), verify=False).manifest, 200)
+    load = bundle_load(Bundle.open(demo_bundle(), verify=False).manifest, 200, 4)
     assert load.weight_bytes == 1376256 + 21504 + 2654208 + 7077888
     # Two KV heads of 48 float32 numbers, keys and values; six layers, of which two see all 200 and four 128.
     assert load.kv_token_bytes == 6 * 2 * 2 * 48 * 4
