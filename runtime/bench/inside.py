@@ -64,7 +64,7 @@ class _Inside:
 
     def __init__(self, solver: Solver, job: Job) -> None:
         self._solver, self._job, self._engine = solver, job, solver.engine
-        self._watch = Stopwatch(self._engine.session)
+        self._watch = Stopwatch(self._engine.session, job.drag)
         self.context = len(self._engine.prompt.encode(job.questions[0]))
         self.prefix_tokens = 0
         ((_, kind), *_) = self._engine.session.cache_buffers(1, 1)

@@ -21,6 +21,7 @@ class Job(Struct, frozen=True):
         prefill: lengths of prompts, in tokens.
         samples: numbers of graphs for a vote.
         plain_tokens: written at most where one token is decoded a step.
+        drag: by which share every run of the model is made slower: for the proof that comparing sees it.
     """
 
     bundle: str
@@ -30,6 +31,7 @@ class Job(Struct, frozen=True):
     prefill: tuple[int, ...]
     samples: tuple[int, ...]
     plain_tokens: int = 64
+    drag: float = 0.0
 
 
 class Findings(Struct, frozen=True):

@@ -33,6 +33,7 @@ class Plan:
         questions: how many of `bench_questions`, from the first.
         repeats: processes that are measured for each bundle and number of threads.
         samples: numbers of graphs for a vote.
+        drag: by which share every run of the model is made slower: for the proof that comparing sees it.
 
     Raises:
         UsageError: a number is out of range, or a list has something twice.
@@ -45,6 +46,7 @@ class Plan:
     questions: int = 12
     repeats: int = 10
     samples: tuple[int, ...] = (1, 4)
+    drag: float = 0.0
 
     def __post_init__(self) -> None:
         available = len(bench_questions())
@@ -114,7 +116,7 @@ def _setups(plan: Plan) -> list[_Setup]:
     for path in plan.bundles:
         bundle = Bundle.open(path)
         for threads in plan.threads:
-            job = Job(str(path), plan.provider, threads, questions, plan.prefill, plan.samples)
+            job = Job(str(path), plan.provider, threads, questions, plan.prefill, plan.samples, drag=plan.drag)
             setups.append(_Setup(bundle, threads, job))
     return setups
 

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -50,6 +51,14 @@ def test_a_step_is_bound_by_reading_or_by_multiplying_whichever_is_longer():
 def test_few_bytes_are_read_from_the_cache_and_no_slower():
     """Starting threads counted as reading, a cache would look slower than memory."""
     assert memory_bandwidth(1, 4 << 20) > 0.7 * memory_bandwidth(1)
+
+
+def test_drag_makes_a_run_slower_by_its_share():
+    """The proof that a planted slowdown is seen is none where nothing was planted."""
+    session = SimpleNamespace(run_bound=lambda _binding, ids, _mask, _keep: time.sleep(0.02) or ids)
+    watch = Stopwatch(session, drag=1.0)
+    session.run_bound(None, np.zeros((1, 1), np.int64), None, 1)
+    assert watch.steps[0].seconds >= 0.04
 
 
 @pytest.fixture
