@@ -7,6 +7,13 @@ that nobody listed; token ids outside the vocabulary; a prompt without its place
 What it does not cover: the digests are no signature, so whoever can rewrite ``manifest.json`` can seal
 another model; the ONNX graph itself is not parsed (onnxruntime refuses external data outside the model's
 folder by itself, and all weight files inside are listed); files that change after they were verified.
+
+Reading gigabytes takes seconds, so a file may be remembered as verified (`verified`): in the cache of the user, by
+device, inode, size, times of the last change of its content and of its status, and digest. Who writes to a file
+changes these times, and only root, or who sets the system's clock, can set the second one back: so it covers what
+befalls a file through the system (a copy that was cut short, another version, another user's edit), and not what
+befalls it below (a failing disk), which `dagger-edge verify` and `inspect` find, as they always read everything. Who
+can write the user's cache can make it say anything, and could as well replace this program.
 """
 
 from __future__ import annotations
@@ -19,11 +26,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from .errors import BundleError
-from .files import Bar, is_plain_name, regular_file_status, sha256_of
+from .files import Bar, is_plain_name, regular_file_status
 from .known_answer import MAX_BYTES as MAX_KNOWN_ANSWER_BYTES
 from .known_answer import KnownAnswer, decode_known_answer
 from .manifest import MAX_MANIFEST_BYTES, FileEntry, Manifest, Prefix, PromptId, decode_manifest
 from .prompt import PLACEHOLDER
+from .verified import verify_file, was_verified
 
 if TYPE_CHECKING:
     from .snapshot import Snapshot
@@ -85,7 +93,12 @@ class Bundle:
 
     @classmethod
     def open(
-        cls, path: str | Path, *, verify: bool = True, bar: Bar = lambda _total: nullcontext(lambda _done: None)
+        cls,
+        path: str | Path,
+        *,
+        verify: bool = True,
+        remember: bool = False,
+        bar: Bar = lambda _total: nullcontext(lambda _done: None),
     ) -> Bundle:
         """Checks the folder at ``path`` and gives its contents' places.
 
@@ -94,6 +107,7 @@ class Bundle:
             verify: read every listed file once and compare its sha256. Without it only names, kinds and sizes
                 are checked, and a file that has further hard links is refused, since its content may be
                 anybody's. (With it they are accepted: package managers install files as hard links.)
+            remember: leave out files that were verified before and are the same still, as far as the system can tell.
             bar: called with the bytes of all files before they are read, if they are.
 
         Raises:
@@ -111,7 +125,8 @@ class Bundle:
         if verify:
             with bar(opened.size_bytes) as advance:
                 for name, entry in manifest.files.items():
-                    _check_digest(folder, name, entry, advance)
+                    if not (remember and was_verified(folder / name, entry.sha256)):
+                        _check_digest(folder, name, entry, advance)
         return opened
 
     def known_answer(self) -> KnownAnswer | None:
@@ -243,10 +258,10 @@ def _check_status(folder: Path, name: str, entry: FileEntry, *, one_link: bool) 
 
 def _check_digest(folder: Path, name: str, entry: FileEntry, advance: Callable[[int], None]) -> None:
     try:
-        digest = sha256_of(folder / name, advance)
+        intact = verify_file(folder / name, entry.sha256, advance)
     except OSError as error:
         raise _unreadable(folder, name, error) from error
-    if digest != entry.sha256:
+    if not intact:
         raise _error(folder, f"{name} is altered: its sha256 is not the manifest's")
 
 

@@ -23,6 +23,8 @@ from .spelling import Spelling
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+    from .byte_pairs import BytePairs
+
 
 class Engine:
     """Decodes answers with one bundle. Not safe for concurrent use.
@@ -31,6 +33,7 @@ class Engine:
         bundle: the bundle.
         session: its model.
         tokenizer: its tokenizer.
+        spelling: of the tokenizer, where it was made already.
 
     Attributes:
         session: the model.
@@ -39,7 +42,9 @@ class Engine:
         prefix_tokens: ids of the last prompt that needed no reading, as they are in the snapshot.
     """
 
-    def __init__(self, bundle: Bundle, session: Session, tokenizer: Tokenizer) -> None:
+    def __init__(
+        self, bundle: Bundle, session: Session, tokenizer: Tokenizer | BytePairs, spelling: Spelling | None = None
+    ) -> None:
         self.session = session
         self.prompt = Prompt(tokenizer, bundle.prompt_template)
         self.snapshot = bundle.snapshot(self.prompt.prefix_ids)
@@ -48,7 +53,7 @@ class Engine:
         self._context = Context(session, limit=self._manifest.architecture.context_length)
         # How many ids of the snapshot the context begins with.
         self._loaded = 0
-        self._spelling = Spelling(tokenizer, self._manifest.special_ids.end_of_turn)
+        self._spelling = spelling or Spelling(tokenizer, self._manifest.special_ids.end_of_turn)
         self._record = Record()
         self._cost: StepCost | None = None
 

@@ -16,6 +16,8 @@ PROVIDERS: dict[Provider, str] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAEx
 
 # Older ones run our graphs with windows that are off by one (onnxruntime#25927), and say nothing.
 _OLDEST = (1, 24)
+# From here on sessions can use memory of ours as their file of weights; older ones would copy it whole.
+_LENDING = (1, 32)
 
 
 def onnxruntime_version() -> str:
@@ -40,14 +42,18 @@ def load_onnxruntime() -> onnxruntime:
         raise ProviderError(
             "onnxruntime is not installed: pip install 'dagger-edge[cpu]', or 'dagger-edge[cuda]' for an NVIDIA GPU"
         ) from None
-    version = tuple(int(part) for part in onnxruntime.__version__.split(".")[:2])
-    if version < _OLDEST:
+    if _version(onnxruntime) < _OLDEST:
         wanted = ".".join(map(str, _OLDEST))
         raise ProviderError(
             f"onnxruntime {onnxruntime.__version__} is too old, its sliding windows are wrong: "
             f"pip install --upgrade 'onnxruntime>={wanted}' (or onnxruntime-gpu)"
         )
     return onnxruntime
+
+
+def takes_mapped_weights() -> bool:
+    """Whether sessions of this onnxruntime can use a file of weights that is mapped already."""
+    return _version(load_onnxruntime()) >= _LENDING
 
 
 def session_options(threads: int | None = None) -> onnxruntime.SessionOptions:
@@ -73,6 +79,10 @@ def check_available(ort: onnxruntime, provider: Provider) -> None:
             f"this onnxruntime has no {PROVIDERS[provider]} (it has {', '.join(available)}): "
             f"pip uninstall onnxruntime, then pip install 'dagger-edge[{provider}]'"
         )
+
+
+def _version(ort: onnxruntime) -> tuple[int, ...]:
+    return tuple(int(part) for part in ort.__version__.split(".")[:2])
 
 
 def first_line(error: Exception) -> str:

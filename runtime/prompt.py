@@ -13,6 +13,8 @@ from .errors import BundleError, UsageError
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+    from .byte_pairs import BytePairs
+
 # The longest question of the public test sets has about 900 characters.
 MAX_QUESTION_CHARS = 8_000
 PLACEHOLDER = "{question}"
@@ -31,7 +33,7 @@ class Prompt:
             control tokens.
     """
 
-    def __init__(self, tokenizer: Tokenizer, template: str) -> None:
+    def __init__(self, tokenizer: Tokenizer | BytePairs, template: str) -> None:
         if template.count(PLACEHOLDER) != 1:
             raise BundleError(f"a prompt template must hold {PLACEHOLDER} exactly once")
         self._tokenizer = tokenizer

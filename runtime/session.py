@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -14,7 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import BundleError, ModelError, ProviderError, UsageError
-from .ort import PROVIDERS, Provider, check_available, first_line, load_onnxruntime, open_session, session_options
+from .ort import (
+    PROVIDERS,
+    Provider,
+    check_available,
+    first_line,
+    load_onnxruntime,
+    open_session,
+    session_options,
+    takes_mapped_weights,
+)
+from .weights import MappedWeights
 
 # Keys and values of every layer, in the graph's own order: each [batch, kv_heads, past, head_dim].
 Cache = Sequence[NDArray[np.floating]]
@@ -73,8 +84,16 @@ class Session:
             ort.preload_dlls()
         # CUDA leaves a few nodes, such as those that compute shapes, to the CPU.
         wanted = [PROVIDERS[provider]] if provider == "cpu" else [PROVIDERS[provider], PROVIDERS["cpu"]]
+        options = session_options(threads)
+        # Copies weights into the layout of their kernels with all threads.
+        options.add_session_config_entry("session.prepack.enable_parallel", "1")
         try:
-            self._session = open_session(str(model), session_options(threads), wanted)
+            # Kept as long as the session, which reads from it what no kernel has copied.
+            self._weights = _mapped_weights(model, provider)
+            if self._weights is not None:
+                self._weights.lend(options)
+            with nullcontext() if self._weights is None else self._weights.released():
+                self._session = open_session(str(model), options, wanted)
         except Exception as error:  # onnxruntime's errors have no common base of their own
             raise BundleError(f"{model}: onnxruntime cannot load it ({first_line(error)}); export it again") from None
         got = self._session.get_providers()
@@ -199,6 +218,14 @@ class Session:
             raise BundleError(f"{model}: its KV cache is of type {self._past[0].type}; export it again")
         if not all(isinstance(size, int) for size in shapes.pop()):
             raise BundleError(f"{model}: the heads of its KV cache have no fixed size; export it again")
+
+
+def _mapped_weights(model: Path, provider: Provider) -> MappedWeights | None:
+    """The weights beside ``model``, where exports of ours have them; None leaves them to onnxruntime."""
+    path = model.with_name(f"{model.name}.data")
+    if provider != "cpu" or not takes_mapped_weights() or not path.is_file() or not path.stat().st_size:
+        return None
+    return MappedWeights(path)
 
 
 def _place(name: str) -> tuple[int, int]:

@@ -14,6 +14,7 @@ from .cost import StepCost
 from .engine import Engine
 from .errors import BundleError, ProviderError, UsageError
 from .events import Event, Solved
+from .opening import open_parts
 from .options import DecodeOptions
 from .ort import PROVIDERS, Provider
 from .session import Session
@@ -23,6 +24,9 @@ from .writing import Writing
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+
+    from .byte_pairs import BytePairs
+    from .spelling import Spelling
 
 
 class Solver:
@@ -37,10 +41,12 @@ class Solver:
         bundle: the bundle that was opened.
     """
 
-    def __init__(self, bundle: Bundle, session: Session, tokenizer: Tokenizer) -> None:
+    def __init__(
+        self, bundle: Bundle, session: Session, tokenizer: Tokenizer | BytePairs, spelling: Spelling | None = None
+    ) -> None:
         _check_agreement(bundle, session, tokenizer)
         self.bundle = bundle
-        self._engine: Engine | None = Engine(bundle, session, tokenizer)
+        self._engine: Engine | None = Engine(bundle, session, tokenizer, spelling)
 
     @classmethod
     def open(
@@ -57,17 +63,16 @@ class Solver:
             bundle: a folder that `dagger-edge export` made; or one that was opened already, and is not verified again.
             provider: ``cpu`` or ``cuda``.
             threads: of one operator; None leaves it to onnxruntime.
-            verify: compare every file's sha256 with the manifest's.
+            verify: compare every file's sha256 with the manifest's; a file that was compared once is not read again
+                until it changes (see `bundle`).
 
         Raises:
             BundleError: the bundle is missing, altered, or cannot be loaded.
             ProviderError: onnxruntime or the provider is not to be had, or the bundle is not made for the provider.
         """
-        opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle, verify=verify)
+        opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle, verify=verify, remember=True)
         _check_provider(opened, provider)
-        tokenizer = _load_tokenizer(opened.tokenizer_path)
-        session = Session(opened.model_path, provider=provider, threads=threads)
-        return cls(opened, session, tokenizer)
+        return cls(opened, *open_parts(opened, provider=provider, threads=threads))
 
     def solve(self, question: str, options: DecodeOptions = DecodeOptions()) -> Solution:  # noqa: B008 (it is frozen)
         """The answer to ``question``: by default decoded greedily, as in the model card's quickstart, and held to the
@@ -187,7 +192,7 @@ def _check_provider(bundle: Bundle, provider: Provider) -> None:
         )
 
 
-def _check_agreement(bundle: Bundle, session: Session, tokenizer: Tokenizer) -> None:
+def _check_agreement(bundle: Bundle, session: Session, tokenizer: Tokenizer | BytePairs) -> None:
     """Refuses a bundle whose manifest, graph and tokenizer are of different models."""
     shape, ids = bundle.manifest.architecture, bundle.manifest.special_ids
     if session.cache_shape != (shape.num_layers, shape.num_kv_heads, shape.head_dim):
@@ -195,14 +200,3 @@ def _check_agreement(bundle: Bundle, session: Session, tokenizer: Tokenizer) -> 
     for name in ("bos", "start_of_turn", "end_of_turn"):
         if tokenizer.token_to_id(f"<{name}>") != getattr(ids, name):
             raise BundleError(f"bundle {bundle.path}: the tokenizer's <{name}> is not the manifest's; export it again")
-
-
-def _load_tokenizer(path: Path) -> Tokenizer:
-    # tokenizers brings huggingface-hub along; it is never imported.
-    from tokenizers import Tokenizer
-
-    try:
-        tokenizer: Tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises bare Exception
-        raise BundleError(f"{path}: not a usable tokenizer ({error}); export the bundle again") from None
-    return tokenizer

@@ -10,17 +10,13 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from .byte_pairs import BytePairs
 from .errors import BundleError, ModelError
+from .token_tables import DECODER, spell
 
 if TYPE_CHECKING:
     import llguidance
     from tokenizers import Tokenizer
-
-_DECODER = [
-    {"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
-    {"type": "ByteFallback"},
-    {"type": "Fuse"},
-]
 
 
 class Spelling:
@@ -37,12 +33,12 @@ class Spelling:
         BundleError: the tokenizer is of another kind.
     """
 
-    def __init__(self, tokenizer: Tokenizer, end: int) -> None:
-        decoder = json.loads(tokenizer.decoder.__getstate__()) if tokenizer.decoder else {}
-        if decoder.get("decoders") != _DECODER:
-            raise BundleError("the tokenizer's decoder is not Gemma's: export the bundle again from its checkpoint")
+    def __init__(self, tokenizer: Tokenizer | BytePairs, end: int) -> None:
         self._tokenizer = tokenizer
-        self._bytes, special = _spellings(tokenizer)
+        if isinstance(tokenizer, BytePairs):
+            self._bytes, special = tokenizer.spellings(), tokenizer.special_ids
+        else:
+            self._bytes, special = _spellings(tokenizer)
         self.size = len(self._bytes)
         self._matchers = _matcher_tokenizer(self, self._bytes, special, end)
 
@@ -69,13 +65,13 @@ class Spelling:
 
 def _spellings(tokenizer: Tokenizer) -> tuple[list[bytes], list[int]]:
     """The bytes of every token by id, and the ids of those that spell nothing: control tokens, and gaps."""
+    decoder = json.loads(tokenizer.decoder.__getstate__()) if tokenizer.decoder else {}
+    if decoder.get("decoders") != DECODER:
+        raise BundleError("the tokenizer's decoder is not Gemma's: export the bundle again from its checkpoint")
     vocabulary = tokenizer.get_vocab(with_added_tokens=True)
     spellings = [b""] * (max(vocabulary.values()) + 1)
     for text, index in vocabulary.items():
-        if len(text) == 6 and text.startswith("<0x"):
-            spellings[index] = bytes([int(text[3:5], 16)])
-        else:
-            spellings[index] = text.replace("▁", " ").encode()
+        spellings[index] = spell(text)
     special = [index for index, token in tokenizer.get_added_tokens_decoder().items() if token.special]
     return spellings, special
 
@@ -90,4 +86,5 @@ def _matcher_tokenizer(encode: Spelling, spellings: list[bytes], special: list[i
         def __call__(self, text: str) -> list[int]:
             return encode(text)
 
-    return LLTokenizer(TokenizerWrapper(Wrapped()))
+    # Slices cost a second at 262,144 tokens, and masks of our grammar are no faster with them (docs/start-up.md).
+    return LLTokenizer(TokenizerWrapper(Wrapped()), slices=[])

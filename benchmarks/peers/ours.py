@@ -1,0 +1,144 @@
+"""Our runtime: one token at a time like the others, and an answer with all that it has (snapshot, grammar, drafts)."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from dagger_edge.runtime.bundle import Bundle
+from dagger_edge.runtime.context import Context
+from dagger_edge.runtime.cost import DEFAULT, StepCost
+from dagger_edge.runtime.decode import Constraint, Limits, check_finite, decode
+from dagger_edge.runtime.draft import GraphDrafter, Record
+from dagger_edge.runtime.grammar import GraphGrammar
+from dagger_edge.runtime.ort import onnxruntime_version
+from dagger_edge.runtime.prompt import Prompt
+from dagger_edge.runtime.session import Session
+from dagger_edge.runtime.spelling import Spelling
+
+from .worker import Answer, Request, serve
+
+_MAX_NEW_TOKENS = 1024
+
+
+class Ours:
+    """A bundle in our runtime."""
+
+    def __init__(self, folder: Path, threads: int) -> None:
+        self._bundle, self._threads = Bundle.open(folder, verify=False), threads
+        manifest = self._bundle.manifest
+        tokenizer = Tokenizer.from_file(str(self._bundle.tokenizer_path))
+        self._spelling = Spelling(tokenizer, manifest.special_ids.end_of_turn)
+        self._snapshot = self._bundle.snapshot(Prompt(tokenizer, self._bundle.prompt_template).prefix_ids)
+        self._session = Session(self._bundle.model_path, threads=threads)
+        self._limit = manifest.architecture.context_length
+        self._context = Context(self._session, limit=self._limit)
+        self._kept, self._cost = 0, DEFAULT
+
+    @property
+    def extra(self) -> dict[str, Callable[[Request], Answer]]:
+        return {"steps": self._steps, "answer": self._answer}
+
+    def feed(self, ids: Sequence[int]) -> NDArray[np.float32]:
+        return self._context.feed(ids)[-1]
+
+    def clear(self) -> None:
+        self._context.rewind(0)
+
+    def keep(self, length: int) -> None:
+        if self._snapshot is not None and len(self._snapshot.ids) != length:
+            raise SystemExit(f"the bundle's snapshot is of {len(self._snapshot.ids)} ids, not {length}")
+        self._kept = length
+
+    def restore(self) -> None:
+        """Out of the bundle's file, whatever is in the buffers: so it is after another question, and after a start."""
+        if self._snapshot is not None:
+            self._context.load(self._snapshot.state)
+        else:
+            self._context.rewind(self._kept)
+
+    def about(self) -> dict[str, Any]:
+        manifest = self._bundle.manifest
+        return {
+            "version": onnxruntime_version(),
+            "precision": manifest.precision.name,
+            "recipe": manifest.precision.recipe,
+            "bundle_bytes": self._bundle.size_bytes,
+            "snapshot": self._snapshot is not None,
+            "settings": {"intra_op_num_threads": self._threads, "verify": False},
+        }
+
+    def _steps(self, request: Request) -> Answer:
+        """{"do": "steps", "ids": [...], "sizes": [1, 2, ...], "repeats": n}: median seconds of a step of each size, in
+        turn, all of its logits made; what is measured here decides how much `_answer` drafts."""
+        begin, sizes = self._context.length, request["sizes"]
+        taken: dict[int, list[float]] = {size: [] for size in sizes}
+        for _ in range(request["repeats"]):
+            for size in sizes:
+                started = time.perf_counter()
+                self._context.feed(request["ids"][:size], size)
+                taken[size].append(time.perf_counter() - started)
+                self._context.rewind(begin)
+        seconds = [median(taken[size]) for size in sizes]
+        self._cost = StepCost(tuple(sizes), tuple(np.maximum.accumulate(seconds).tolist()))
+        return {"sizes": sizes, "seconds": seconds}
+
+    def _answer(self, request: Request) -> Answer:
+        """{"do": "answer", "question": "...", "prompt": [...], "ids": [...]}: writes ids as the answer to the question.
+
+        The model runs at every step, and what greedy decoding does with its logits is done; then the next of ids is
+        taken, since random weights would never write a graph.
+        """
+        wanted = request["ids"]
+
+        def choose(logits: NDArray[np.float32], constraint: Constraint, position: int) -> int:
+            check_finite(logits)
+            logits.argmax()
+            token: int = wanted[position]
+            if not constraint.allows(token):
+                raise SystemExit(f"the grammar does not allow id {token} at {position}")
+            return token
+
+        begin = time.perf_counter()
+        self.restore()
+        restored = time.perf_counter() - begin
+        # As of the first question after a start: nothing is known yet of how often guesses are right.
+        drafter = GraphDrafter(request["question"], self._spelling, self._cost, Record(), _text)
+        limits = Limits((), _MAX_NEW_TOKENS, self._limit)
+        grammar = GraphGrammar(self._spelling, _MAX_NEW_TOKENS)
+        written, steps = [], []
+        for event in decode(
+            self._context, request["prompt"], limits, constraint=grammar, choose=choose, drafter=drafter
+        ):
+            written += event.ids
+            if event.step:
+                steps.append(event.step)
+        seconds = time.perf_counter() - begin
+        if written != wanted:
+            raise SystemExit("another answer was written than the one that was wanted")
+        return {"seconds": [restored, seconds], "steps": len(steps), "fed": sum(steps)}
+
+
+def _text(grammar: Any) -> str:
+    text: str = grammar.text.decode(errors="replace")
+    return text
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--threads", type=int, required=True)
+    options = parser.parse_args()
+    serve(Ours(options.bundle, options.threads))
+
+
+if __name__ == "__main__":
+    main()
