@@ -71,7 +71,8 @@ class GraphGrammar:
         if budget < LEAST_BUDGET:
             least = f"allow {LEAST_BUDGET:,} or more"
             raise UsageError(f"a limit of {budget:,} new tokens leaves no room for a graph: {least}")
-        self._forced: list[int] = []
+        # None where it was not asked for since the last token.
+        self._forced: list[int] | None = None
         self._matcher = spelling.matcher(_lark(f"{_literal(_OPENING)} first_node", self.ids, _LEAST))
 
     @property
@@ -81,8 +82,8 @@ class GraphGrammar:
 
     def forced(self) -> Sequence[int]:
         """The ids that come next whatever the model says; there may be none."""
-        if not self._forced and not self.finished:
-            self._forced = self._matcher.compute_ff_tokens()
+        if self._forced is None:
+            self._forced = [] if self.finished else self._matcher.compute_ff_tokens()
             self._check_matcher()
         return self._forced
 
@@ -119,7 +120,7 @@ class GraphGrammar:
         """
         if not self.allows(token):
             raise ValueError(f"token {token} may not come next")
-        self._forced = self._forced[1:]
+        self._forced = list(self.forced()[1:]) or None
         self._consume(token)
         begin = len(self.text)
         self.text += self._spelling.spell([token])
@@ -155,7 +156,7 @@ class GraphGrammar:
             ordinary = ordinary and len(self.ids) < MAX_NODES - 1
             after = f"{_literal(_SEPARATOR)} ({'node | ' if ordinary else ''}final_node)"
         self._matcher = self._spelling.matcher(_lark(f"{before} LABEL {after}", self.ids, room))
-        self._forced = []
+        self._forced = None
         self._consume(token)
 
     def _consume(self, token: int) -> None:

@@ -300,7 +300,7 @@ def test_a_fork_and_its_original_know_nothing_of_each_other():
 def test_a_matcher_that_gave_up_is_an_error(use):
     """llguidance says nothing, and from then on allows the token that ends an answer, and no other."""
     grammar, _ = read(text(N1, N2)[:-20])
-    grammar._forced = []
+    grammar._forced = None
     grammar._matcher.consume_token(spelling().size + 1)
     arguments = {"forced": (), "allows": (5,), "mask": (spelling().size,), "accept": (5,)}
     with pytest.raises(ModelError, match="grammar failed after"):
