@@ -19,8 +19,8 @@ from .rows import Ceiling, Sample
 
 # Which kernel most products of a bundle run on.
 _KERNELS: dict[str, KernelName] = {"int8": "rows", "int4": "blocks-4-128"}
-# One pair of matrices, and tokens at which every kernel is at its quickest.
-_HIDDEN, _INTERMEDIATE, _TOKENS, _ROUNDS = 1024, 4096, 256, 4
+# One pair of matrices.
+_HIDDEN, _INTERMEDIATE, _ROUNDS = 1024, 4096, 6
 _NO_PRODUCTS = "norms"
 
 
@@ -73,20 +73,20 @@ def kernel_of(precision: str) -> KernelName:
 
 
 def matrix_speed(kernel: KernelName, threads: int | None) -> float:
-    """Multiplications a second of ``kernel``, the best of four steps of 256 tokens.
+    """Multiplications a second of ``kernel``, the best of six steps of so many tokens as prompts are read by.
 
     Raises:
         ProviderError: onnxruntime is missing or too old.
     """
     random = np.random.default_rng(0)
     session = KernelSession(*BY_NAME[kernel].graph(_HIDDEN, _INTERMEDIATE, 1, random), threads)
-    x = random.standard_normal((1, _TOKENS, _HIDDEN), np.float32)
+    x = random.standard_normal((1, CHUNK, _HIDDEN), np.float32)
     best = float("inf")
     for _ in range(_ROUNDS):
         started = time.perf_counter()
         session.run(x)
         best = min(best, time.perf_counter() - started)
-    return 2 * _HIDDEN * _INTERMEDIATE * _TOKENS / best
+    return 2 * _HIDDEN * _INTERMEDIATE * CHUNK / best
 
 
 def read_speed(weight_bytes: int, threads: int | None) -> float:
