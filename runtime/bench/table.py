@@ -86,8 +86,13 @@ def row_title(row: Row) -> str:
 
 def title(what: str, settings: dict[str, int | str]) -> str:
     """A quantity and its settings; how many questions there were stands elsewhere."""
-    told = ((name, value) for name, value in settings.items() if name != "questions")
-    return ", ".join([what, *(value if isinstance(value, str) else f"{value} {name}" for name, value in told)])
+    return ", ".join([what, *(_setting(name, value) for name, value in settings.items() if name != "questions")])
+
+
+def _setting(name: str, value: int | str) -> str:
+    if isinstance(value, str):
+        return value
+    return f"{value} {name.removesuffix('s') if value == 1 else name}"
 
 
 def number(value: float) -> str:
