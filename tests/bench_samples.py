@@ -29,7 +29,7 @@ def step_s(tokens, *, slope=SLOPE):
     return FIXED + (LOAD.weight_bytes + LOAD.kv_read_bytes) / READ + tokens * slope
 
 
-def truth(slope=SLOPE):
+def truth(slope=SLOPE, others=0.02):
     """What a machine does without noise: quantity, settings, value."""
     steps, size = 60.0, 5.0
     reading, model, rest = 60 * slope + 0.2, (steps - 1) * step_s(size, slope=slope), 0.4
@@ -38,6 +38,7 @@ def truth(slope=SLOPE):
     return [
         ("memory speed", {}, READ / 1e9),
         ("matrix speed", {}, 100.0),
+        ("other work", {}, others),
         ("load", {}, 7.0),
         ("prefill", {"tokens": 64}, 64 / step_s(64, slope=slope)),
         ("prefill", {"tokens": 256}, 256 / (4 * step_s(64, slope=slope))),
@@ -68,7 +69,7 @@ def noisy(value, count, random, *, what):
     return list(value / factor if QUANTITIES[what].better == "higher" else value * factor)
 
 
-def result(seed=None, *, repeats=10, threads=(None,), scale=None, name="a 4B", precision="int8"):
+def result(seed=None, *, repeats=10, threads=(None,), scale=None, name="a 4B", precision="int8", others=0.02):
     """A result with noise of ``seed`` (None: without any).
 
     ``scale`` is called with quantity and settings, and says how many times slower a row is.
@@ -88,7 +89,7 @@ def result(seed=None, *, repeats=10, threads=(None,), scale=None, name="a 4B", p
                 ceiling=replace(ceiling_of(LOAD, "rows", READ, 100e9), cached=False),
             )
         )
-        for what, settings, value in truth(SLOPE / (count or 1)):
+        for what, settings, value in truth(SLOPE / (count or 1), others):
             slower = 1.0 if scale is None else scale(what, settings)
             shown = value / slower if QUANTITIES[what].better == "higher" else value * slower
             samples = [shown] * repeats if random is None else noisy(shown, repeats, random, what=what)

@@ -13,6 +13,8 @@ from .rows import QUANTITIES, BenchResult, BenchRun, Row, Settings
 from .table import title
 
 THRESHOLD, LEVEL = 0.05, 0.05
+# From so much work of others on, what was measured is theirs as well.
+BUSY_CORES = 0.2
 # The same: no change beyond noise and threshold. Untold: too few samples for so many rows.
 Verdict = Literal["worse", "better", "same", "untold"]
 
@@ -110,7 +112,8 @@ def compare(
     others = [pair for pair in pairs if pair.before.kind != "machine"]
     tested = [pair for pair in others if pair.before.kind == "figure"]
     levels = dict(zip(map(id, tested), holm([_level(pair) for pair in tested]), strict=True))
-    drift = {pair.run: _drift(pair.run, machine) for pair in machine}
+    speeds = [pair for pair in machine if QUANTITIES[pair.before.what].timed]
+    drift = {pair.run: _drift(pair.run, speeds) for pair in speeds}
     rule = _Rule(threshold, level, len(tested), drift)
     changes = [_change(pair, levels.get(id(pair)), rule) for pair in others]
     count = {verdict: sum(change.verdict == verdict for change in changes) for verdict in ("worse", "better", "untold")}
@@ -221,6 +224,13 @@ def _notes(
             yield f"{name} differs: {one} and {other}"
     if [run.weights_sha256 for run in before.runs] != [run.weights_sha256 for run in after.runs]:
         yield "the bundles differ: their weights have other digests"
+    for name, result in (("first", before), ("second", after)):
+        busy = [row.median for row in result.rows if row.what == "other work"]
+        if max(busy, default=0.0) > BUSY_CORES:
+            yield (
+                f"other programs took {max(busy):.1f} cores while the {name} was measured: verdicts on times mean"
+                " little, measure again while nothing else runs"
+            )
     for run, (least, most) in sorted(drift.items()):
         if most > 1 + threshold:
             yield f"{run}: the machine itself was slower by {most - 1:.0%}; rows are told that are by even more"

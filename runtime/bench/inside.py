@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import resource
 import statistics
@@ -72,6 +73,7 @@ class _Inside:
 
     def samples(self) -> Iterator[Sample]:
         """All of them."""
+        busy, own, started = busy_s(), time.process_time(), time.perf_counter()
         cold = self._answer(self._job.questions[0], DecodeOptions())
         self.prefix_tokens = cold.timings.prefix_tokens
         yield Sample("first token", 1e3 * cold.timings.ttft_s, {"start": "cold"})
@@ -82,6 +84,9 @@ class _Inside:
         yield from self._steps()
         yield from self._prefill()
         yield from self._votes()
+        if busy is not None and (now := busy_s()) is not None:
+            others = (now - busy) - (time.process_time() - own)
+            yield Sample("other work", max(others, 0.0) / (time.perf_counter() - started))
         if self._job.provider == "cpu":
             yield from machine_samples(self._solver.bundle.manifest, self._job.threads)
 
@@ -229,6 +234,17 @@ def _median(measure: Callable[[], float]) -> float:
     if time.perf_counter() - started > _LONG_S:
         return first
     return statistics.median(measure() for _ in range(_ROUNDS))
+
+
+def busy_s(stat: Path = Path("/proc/stat")) -> float | None:
+    """Seconds that all processors together worked, for whomever; None where the system does not say."""
+    try:
+        name, *numbers = stat.read_text().partition("\n")[0].split()
+    except (OSError, ValueError):
+        return None
+    # user, nice, system, idle, iowait, irq, softirq, steal: what other machines on the same processor took is work too.
+    ticks = [int(number) for number in numbers[:8]]
+    return (sum(ticks) - sum(ticks[3:5])) / os.sysconf("SC_CLK_TCK") if name == "cpu" and len(ticks) == 8 else None
 
 
 def _peak_memory() -> int:

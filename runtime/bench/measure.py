@@ -151,7 +151,7 @@ def _with_ceiling(setup: _Setup, plan: Plan, found: Findings, rows: list[Row]) -
     manifest = setup.bundle.manifest
     speeds = {row.what: row.median for row in rows if row.kind == "machine"}
     ceiling = None
-    if speeds:
+    if "memory speed" in speeds:
         load = bundle_load(manifest, found.context, found.number_bytes)
         kernel = kernel_of(manifest.precision.name)
         ceiling = ceiling_of(load, kernel, 1e9 * speeds["memory speed"], 1e9 * speeds["matrix speed"])

@@ -36,6 +36,7 @@ _MORE: Better = "higher"
 QUANTITIES: Mapping[str, Quantity] = {
     "memory speed": Quantity("GB/s", _MORE, "machine"),
     "matrix speed": Quantity("GMAC/s", _MORE, "machine"),
+    "other work": Quantity("cores", _LESS, "machine", timed=False),
     "load": Quantity("s", _LESS),
     "prefill": Quantity("tokens/s", _MORE),
     "first token": Quantity("ms", _LESS),

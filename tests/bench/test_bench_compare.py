@@ -14,7 +14,7 @@ from dagger_edge.runtime.bench.rank import holm, least_level, rank_test, ratio_i
 from dagger_edge.runtime.bench.words import comparison_text
 from dagger_edge.runtime.errors import UsageError
 
-TIMED_OTHERWISE = {"memory speed", "matrix speed", "steps", "step size", "peak memory"}
+TIMED_OTHERWISE = {"other work", "memory speed", "matrix speed", "steps", "step size", "peak memory"}
 
 
 def verdicts(found, wanted):
@@ -125,6 +125,13 @@ def test_a_machine_that_is_slower_itself_is_not_the_programs_fault():
     worse = compare(result(1), result(3, scale=lambda what, _: {"load": 3.0, "steps": 1.2}.get(what, 1.5)))
     # Counts do not follow the machine's speed.
     assert {("load",), ("steps", 12), ("peak memory",)} <= verdicts(worse, "worse")
+
+
+def test_a_machine_that_others_used_is_told():
+    """Runs with two threads slow down by more than the machine's speeds when others take a core: seen here."""
+    found = compare(result(1), result(2, others=1.3))
+    assert any("1.3 cores while the second was measured" in note for note in found.notes)
+    assert not compare(result(1), result(2)).notes
 
 
 def test_a_change_of_a_count_is_a_change():
