@@ -7,7 +7,6 @@ inverse says how later columns compensate earlier ones.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import numpy as np
@@ -89,34 +88,26 @@ def quantise(
         importance: mean square of each input, [in]; scales are chosen by errors weighted with it.
         grid: the numbers to choose from.
     """
-
-    def part(rows: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        return _round(rows, importance, grid) if factor is None else _feed_back(rows, factor, importance, grid)
-
-    # Outputs know nothing of each other: so many at a time that a step's numbers stay in the processor's cache, and in
-    # two parts at least, the same ones on every machine. Threads would record gradients of what is not detached.
-    rows = weight.detach().split(min(_OUTPUTS, -(-len(weight) // 2)))
-    with _one_thread() as cores, ThreadPoolExecutor(cores, initializer=_alone) as workers:
-        parts = list(workers.map(part, rows))
+    # Outputs know nothing of each other: so many at a time that a step's numbers stay in the processor's cache.
+    with _one_thread():
+        parts = [
+            _round(rows, importance, grid) if factor is None else _feed_back(rows, factor, importance, grid)
+            for rows in weight.split(_OUTPUTS)
+        ]
     numbers, scales, zeros, made = (torch.cat(items, 1).T.contiguous() for items in zip(*parts, strict=True))
     return Codes(numbers.numpy(), scales.numpy(), zeros.numpy().astype(np.uint8)), made
 
 
 @contextmanager
-def _one_thread() -> Iterator[int]:
+def _one_thread() -> Iterator[None]:
     """Many short operations, for which threads that wait for each other cost more than they bring: on a busy machine
-    fifty times more. Tells how many threads there were."""
+    fifty times more."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield threads
+        yield
     finally:
         torch.set_num_threads(threads)
-
-
-def _alone() -> None:
-    """Whoever works beside others has one thread; torch asks each for itself."""
-    torch.set_num_threads(1)
 
 
 def _round(weight: torch.Tensor, importance: torch.Tensor, grid: Grid) -> tuple[torch.Tensor, ...]:
