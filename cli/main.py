@@ -28,6 +28,7 @@ COMMANDS = {
     "inspect": "Say what a bundle is, and whether it is intact.",
     "verify": "Check a bundle, and what it computes here.",
     "measure": "Measure what products cost here, and say which precision suits.",
+    "bench": "Measure what a bundle does here; compare results, plan machines.",
 }
 
 _COMPLETION = "_DAGGER_EDGE_COMPLETE"
@@ -50,15 +51,23 @@ class LazyGroup(click.Group):
             return None
         module = importlib.import_module(f".{cmd_name}", __package__)
         command: click.Command = module.command
-        for option in command.params:
-            if isinstance(option, click.Option):
-                option.envvar = _variable(cmd_name, option)
+        _name_variables(cmd_name, command)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list in ``--help``, without importing the commands."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
+
+
+def _name_variables(name: str, command: click.Command) -> None:
+    """Gives every option its environment variable, those of commands within the command too."""
+    for option in command.params:
+        if isinstance(option, click.Option):
+            option.envvar = _variable(name, option)
+    if isinstance(command, click.Group):
+        for within, subcommand in command.commands.items():
+            _name_variables(f"{name}_{within}", subcommand)
 
 
 def _variable(command: str, option: click.Option) -> str:

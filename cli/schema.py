@@ -11,6 +11,9 @@ import click
 import msgspec
 from msgspec import Meta, Struct
 
+from ..runtime.bench.compare import Comparison
+from ..runtime.bench.plan import Prediction
+from ..runtime.bench.rows import BenchResult
 from ..runtime.graph import Result
 from ..runtime.graph.node import FINAL_ID
 from ..runtime.graph.numerals import MAX_DIGITS
@@ -40,6 +43,9 @@ _COMMANDS: dict[str, type[Struct]] = {
     "show": Show,
     "recipe": RecipeDocument,
     "measure": MachineReport,
+    "bench": BenchResult,
+    "bench-compare": Comparison,
+    "bench-plan": Prediction,
 }
 _ROWS: dict[str, Any] = {"run-row": ResultRow[Run], "check-row": ResultRow[Check], "show-row": ResultRow[Show]}
 NAMES = ("graph", *_COMMANDS, *_ROWS)
@@ -51,7 +57,8 @@ def command(name: str) -> None:
     """Print the JSON schema (draft 2020-12) of NAME.
 
     "graph" is what a model writes; "run", "check", "show" and "measure" are what these commands print with --json,
-    "run-row" and the like a row of it with --lines; "recipe" is what `export --recipe` reads.
+    "run-row" and the like a row of it with --lines; "recipe" is what `export --recipe` reads. "bench" and the like are
+    what `bench`, `bench compare` and `bench plan` print with --format json.
     """
     click.echo(render_schema(name), nl=False)
 

@@ -105,6 +105,15 @@ class Solver:
         yield from writing.events()
         yield Solved(writing.solution())
 
+    @property
+    def engine(self) -> Engine:
+        """What decodes; for those who measure it.
+
+        Raises:
+            UsageError: the solver is closed.
+        """
+        return self._opened()
+
     def vote(
         self,
         question: str,

@@ -1,0 +1,1 @@
+"""Benchmarks of a bundle on this machine: the ceiling first, then what is reached of it."""

@@ -1,0 +1,228 @@
+"""Two results side by side: which rows changed beyond noise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal, NamedTuple
+
+from msgspec import Struct
+
+from ..errors import UsageError
+from .rank import holm, least_level, rank_test, ratio_interval
+from .rows import QUANTITIES, BenchResult, BenchRun, Row, Settings
+from .table import title
+
+THRESHOLD, LEVEL = 0.05, 0.05
+# The same: no change beyond noise and threshold. Untold: too few samples for so many rows.
+Verdict = Literal["worse", "better", "same", "untold"]
+
+_Key = tuple[str, str, tuple[tuple[str, int | str], ...]]
+
+
+class Change(Struct, frozen=True):
+    """A row of both results.
+
+    Attributes:
+        run: its bundle, provider and threads, as far as they tell runs apart.
+        what, settings, unit: of the row.
+        before, after: medians.
+        slower: how many times worse it is by the medians; below 1 it is better.
+        interval: 95 % bootstrap interval of that.
+        level: p of the rank test, corrected for the number of rows; 1 where the row is not tested.
+        tested: whether a verdict was asked for; derived rows repeat others.
+        verdict: of it.
+    """
+
+    run: str
+    what: str
+    settings: Settings
+    unit: str
+    before: float
+    after: float
+    slower: float
+    interval: tuple[float, float]
+    level: float
+    tested: bool
+    verdict: Verdict
+
+
+class Comparison(Struct, frozen=True):
+    """What `dagger-edge bench compare --format json` prints.
+
+    Attributes:
+        threshold: changes of less are not told.
+        level: chance that any row is told that did not change.
+        machine: the machine's own rows.
+        changes: all others that are in both.
+        only_before, only_after: rows that are in one result alone.
+        notes: what else differs between the two.
+        regressions, improvements: rows that are worse and better.
+        untold: rows with too few samples for a verdict.
+    """
+
+    threshold: float
+    level: float
+    machine: tuple[Change, ...]
+    changes: tuple[Change, ...]
+    only_before: tuple[str, ...]
+    only_after: tuple[str, ...]
+    notes: tuple[str, ...]
+    regressions: int
+    improvements: int
+    untold: int
+
+
+class _Pair(NamedTuple):
+    run: str
+    before: Row
+    after: Row
+
+    @property
+    def slower(self) -> float:
+        return _slower(self.before, self.before.median, self.after.median)
+
+
+class _Rule(NamedTuple):
+    """Threshold, level, the number of rows that are tested, and the machine's own changes by run."""
+
+    threshold: float
+    level: float
+    tested: int
+    drift: Mapping[str, tuple[float, float]]
+
+
+def compare(
+    before: BenchResult, after: BenchResult, *, threshold: float = THRESHOLD, level: float = LEVEL
+) -> Comparison:
+    """Joins both on their settings.
+
+    A row is worse where three things hold: its median is worse by more than ``threshold``; it is worse by more than the
+    machine itself, where its own speeds fell; and by a rank test of the samples, corrected for the number of rows
+    (Holm), chance would do that in fewer than ``level`` of all comparisons.
+
+    Raises:
+        UsageError: no row is in both.
+    """
+    pairs, alone = _joined(before, after)
+    if not pairs:
+        raise UsageError("the two results have no row in common: measure both with the same settings")
+    machine = [pair for pair in pairs if pair.before.kind == "machine"]
+    others = [pair for pair in pairs if pair.before.kind != "machine"]
+    tested = [pair for pair in others if pair.before.kind == "figure"]
+    levels = dict(zip(map(id, tested), holm([_level(pair) for pair in tested]), strict=True))
+    drift = {pair.run: _drift(pair.run, machine) for pair in machine}
+    rule = _Rule(threshold, level, len(tested), drift)
+    changes = [_change(pair, levels.get(id(pair)), rule) for pair in others]
+    count = {verdict: sum(change.verdict == verdict for change in changes) for verdict in ("worse", "better", "untold")}
+    return Comparison(
+        threshold=threshold,
+        level=level,
+        machine=tuple(_change(pair, None, rule) for pair in machine),
+        changes=tuple(changes),
+        only_before=tuple(alone[0]),
+        only_after=tuple(alone[1]),
+        notes=tuple(_notes(before, after, drift, threshold)),
+        regressions=count["worse"],
+        improvements=count["better"],
+        untold=count["untold"],
+    )
+
+
+def _joined(before: BenchResult, after: BenchResult) -> tuple[list[_Pair], tuple[list[str], list[str]]]:
+    """Rows of the same run, quantity and settings; and the names of those that stand alone."""
+    several = any(len({_bundle(run) for run in result.runs}) > 1 for result in (before, after))
+    first, second = ({_key(result, row, several): row for row in result.rows} for result in (before, after))
+    pairs = [_Pair(key[0], row, second[key]) for key, row in first.items() if key in second]
+    alone = [
+        [_described(key) for key in rows if key not in others] for rows, others in ((first, second), (second, first))
+    ]
+    return pairs, (alone[0], alone[1])
+
+
+def _drift(run: str, machine: Sequence[_Pair]) -> tuple[float, float]:
+    """How many times slower the machine was: the least and the most of its speeds."""
+    found = [pair.slower for pair in machine if pair.run == run]
+    return min(found), max(found)
+
+
+def _bundle(run: BenchRun) -> str:
+    return f"{run.bundle}, {run.precision}"
+
+
+def _key(result: BenchResult, row: Row, several: bool) -> _Key:
+    """What rows are joined on. One bundle may be compared with another; where there are several, they have to match."""
+    run = result.runs[row.run]
+    threads = "one thread per core" if run.threads is None else f"threads {run.threads}"
+    name = ", ".join([*([_bundle(run)] if several else []), run.provider, threads])
+    return name, row.what, tuple(sorted(row.settings.items()))
+
+
+def _described(key: _Key) -> str:
+    return f"{key[0]}: {title(key[1], dict(key[2]))}"
+
+
+def _level(pair: _Pair) -> float:
+    return rank_test(pair.before.samples, pair.after.samples)
+
+
+def _slower(row: Row, before: float, after: float) -> float:
+    """How many times worse; 1 where both are zero."""
+    worse, better = (after, before) if row.better == "lower" else (before, after)
+    if worse == better:
+        return 1.0
+    return worse / better if better else float("inf")
+
+
+def _change(pair: _Pair, adjusted: float | None, settings: _Rule) -> Change:
+    row, slower = pair.before, pair.slower
+    low, high = ratio_interval(row.samples, pair.after.samples)
+    if row.better == "higher":
+        low, high = (1 / high if high else 1.0), (1 / low if low else 1.0)
+    return Change(
+        run=pair.run,
+        what=row.what,
+        settings=row.settings,
+        unit=row.unit,
+        before=row.median,
+        after=pair.after.median,
+        slower=slower,
+        interval=(low, high),
+        level=1.0 if adjusted is None else adjusted,
+        tested=adjusted is not None,
+        verdict="same" if adjusted is None else _verdict(pair, adjusted, settings),
+    )
+
+
+def _verdict(pair: _Pair, adjusted: float, rule: _Rule) -> Verdict:
+    allowed = 1 + rule.threshold
+    # The machine's own slowness is not the program's; nor is its quickness.
+    drift = rule.drift.get(pair.run, (1.0, 1.0)) if QUANTITIES[pair.before.what].timed else (1.0, 1.0)
+    beyond = pair.slower > allowed * max(1.0, drift[1]) or pair.slower < min(1.0, drift[0]) / allowed
+    if not beyond:
+        return "same"
+    if adjusted > rule.level:
+        enough = least_level(len(pair.before.samples), len(pair.after.samples)) * rule.tested <= rule.level
+        return "same" if enough else "untold"
+    return "worse" if pair.slower > 1 else "better"
+
+
+def _notes(
+    before: BenchResult, after: BenchResult, drift: Mapping[str, tuple[float, float]], threshold: float
+) -> Iterator[str]:
+    """What else differs."""
+    first, second = before.provenance, after.provenance
+    for name in ("dagger_edge", "commit", "processor", "cores", "system"):
+        one, other = getattr(first, name), getattr(second, name)
+        if one != other:
+            yield f"{name} differs: {one} and {other}"
+    for name in sorted({*first.versions, *second.versions}):
+        one, other = first.versions.get(name), second.versions.get(name)
+        if one != other:
+            yield f"{name} differs: {one} and {other}"
+    if [run.weights_sha256 for run in before.runs] != [run.weights_sha256 for run in after.runs]:
+        yield "the bundles differ: their weights have other digests"
+    for run, (least, most) in sorted(drift.items()):
+        if most > 1 + threshold:
+            yield f"{run}: the machine itself was slower by {most - 1:.0%}; rows are told that are by even more"
+        if least < 1 / (1 + threshold):
+            yield f"{run}: the machine itself was quicker by {1 / least - 1:.0%}; rows are told that are by even more"

@@ -1,0 +1,180 @@
+"""Comparing: what is flagged is a change, and every change that matters is flagged."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+from bench_samples import result
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from dagger_edge.runtime.bench.compare import compare
+from dagger_edge.runtime.bench.rank import holm, least_level, rank_test, ratio_interval
+from dagger_edge.runtime.bench.words import comparison_text
+from dagger_edge.runtime.errors import UsageError
+
+TIMED_OTHERWISE = {"memory speed", "matrix speed", "steps", "step size", "peak memory"}
+
+
+def verdicts(found, wanted):
+    return {
+        (change.what, *change.settings.values())
+        for change in found.changes
+        if change.verdict == wanted and change.what != "answer part"
+    }
+
+
+def counted(one, other):
+    """The p of the rank test by looking at every arrangement."""
+    both = [*one, *other]
+    places = range(len(both))
+
+    def wins(first):
+        return sum(both[i] > both[j] for i in first for j in set(places) - set(first))
+
+    found = wins(tuple(range(len(one))))
+    least = min(found, len(one) * len(other) - found)
+    all_of_them = [wins(first) for first in combinations(places, len(one))]
+    return min(1.0, 2 * sum(number <= least for number in all_of_them) / len(all_of_them))
+
+
+@given(st.lists(st.integers(), min_size=4, max_size=9, unique=True), st.integers(2, 7))
+def test_the_rank_test_is_exact(values, cut):
+    """An approximation is wrong where it counts: in the tail, with ten samples."""
+    one, other = values[: min(cut, len(values) - 1)], values[min(cut, len(values) - 1) :]
+    assert rank_test(one, other) == pytest.approx(counted(one, other))
+
+
+def test_equal_samples_are_no_difference():
+    """Counts of steps are the same in every process."""
+    assert rank_test([36.0] * 10, [36.0] * 10) == 1
+    assert rank_test([36.0] * 10, [40.0] * 10) == pytest.approx(least_level(10, 10))
+    assert rank_test([1, 2, 2, 3], [2, 2, 2, 2]) == 1
+
+
+def test_many_samples_take_no_longer_and_still_tell():
+    random = np.random.default_rng(0)
+    one, other = random.standard_normal((2, 400))
+    assert rank_test(list(one), list(other)) > 0.05
+    assert rank_test(list(one), list(other + 2)) < 1e-4
+
+
+def test_holm_corrects_each_by_how_many_are_left():
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.9, 0.001]) == pytest.approx([0.9, 0.002])
+    assert holm([]) == []
+
+
+def test_among_rows_that_did_not_change_one_is_flagged_in_a_twentieth_of_all_comparisons_at_most():
+    """Each row tested at 5 % by itself, two of three comparisons of twenty rows would flag something."""
+    random = np.random.default_rng(1)
+    tries = 300
+    flagged = 0
+    for _ in range(tries):
+        pairs = random.standard_normal((20, 2, 10))
+        flagged += min(holm([rank_test(list(one), list(other)) for one, other in pairs])) <= 0.05
+    # Five percent, and three standard deviations.
+    assert flagged / tries <= 0.05 + 3 * (0.05 * 0.95 / tries) ** 0.5
+
+
+def test_no_row_is_flagged_between_identical_runs_in_20_tries():
+    for seed in range(20):
+        found = compare(result(2 * seed), result(2 * seed + 1))
+        assert (found.regressions, found.improvements) == (0, 0), comparison_text(found)
+
+
+def test_a_slowdown_of_20_percent_is_flagged_in_nearly_every_row_that_has_it():
+    """Of everything that takes time, with disturbed processes on both sides."""
+    shares = []
+    for seed in range(10):
+        slow = result(100 + seed, scale=lambda what, _: 1.0 if what in TIMED_OTHERWISE else 1.2)
+        found = compare(result(seed), slow)
+        tested = [change for change in found.changes if change.tested and change.what not in TIMED_OTHERWISE]
+        shares.append(found.regressions / len(tested))
+        assert not found.improvements
+        assert not verdicts(found, "worse") & {(name,) for name in TIMED_OTHERWISE}
+    assert min(shares) > 0.7
+    assert sum(shares) / len(shares) > 0.9
+
+
+def test_a_slowdown_of_one_row_is_flagged_there_and_nowhere_else():
+    def slower(what, settings):
+        return 1.2 if (what, settings.get("tokens")) == ("step", 8) else 1.0
+
+    named = [verdicts(compare(result(seed), result(50 + seed, scale=slower)), "worse") for seed in range(20)]
+    assert sum(found == {("step", 8)} for found in named) >= 18
+    assert all(found <= {("step", 8)} for found in named)
+
+
+def test_fewer_tokens_a_second_are_worse_and_a_quicker_row_is_no_regression():
+    """Taken for a time, a lower speed would be praised."""
+    slow = compare(result(1), result(2, scale=lambda what, _: 1.5 if what == "prefill" else 1.0))
+    assert verdicts(slow, "worse") == {("prefill", 64), ("prefill", 256)}
+    quick = compare(result(1), result(2, scale=lambda what, _: 0.6 if what == "prefill" else 1.0))
+    assert verdicts(quick, "better") == {("prefill", 64), ("prefill", 256)}
+    assert quick.regressions == 0
+
+
+def test_a_machine_that_is_slower_itself_is_not_the_programs_fault():
+    """A neighbour on the same machine, or a hot processor, would be taken for a regression of everything."""
+    busy = result(3, scale=lambda what, _: 1.0 if what in {"steps", "step size", "peak memory"} else 1.5)
+    found = compare(result(1), busy)
+    assert found.regressions == 0
+    assert any("machine itself was slower" in note for note in found.notes)
+    worse = compare(result(1), result(3, scale=lambda what, _: {"load": 3.0, "steps": 1.2}.get(what, 1.5)))
+    # Counts do not follow the machine's speed.
+    assert {("load",), ("steps", 12), ("peak memory",)} <= verdicts(worse, "worse")
+
+
+def test_a_change_of_a_count_is_a_change():
+    found = compare(result(1), result(2, scale=lambda what, _: 1.1 if what == "steps" else 1.0))
+    assert verdicts(found, "worse") == {("steps", 12)}
+
+
+def test_too_few_samples_are_said_to_be_too_few():
+    """Three against three cannot tell anything among twenty rows: neither a verdict nor an all-clear."""
+    found = compare(result(1, repeats=3), result(2, repeats=3, scale=lambda what, _: 2.0 if what == "load" else 1.0))
+    assert found.regressions == 0
+    assert ("load",) in verdicts(found, "untold")
+    assert "too few samples" in comparison_text(found)
+
+
+def test_runs_are_joined_by_threads_and_rows_that_stand_alone_are_named():
+    one = result(1, threads=(1, 2))
+    other = result(2, threads=(2, 4))
+    found = compare(one, replace(other, rows=tuple(row for row in other.rows if row.what != "load")))
+    assert {change.run for change in found.changes} == {"cpu, threads 2"}
+    assert "cpu, threads 2: load" in found.only_before
+    assert any(name.startswith("cpu, threads 4") for name in found.only_after)
+    assert not any("load" in name for name in found.only_after)
+
+
+def test_another_bundle_may_be_compared_and_is_told():
+    """A precision against another is what people compare most."""
+    other = result(2, precision="int4")
+    other = replace(other, runs=tuple(replace(run, weights_sha256="cd" * 32) for run in other.runs))
+    found = compare(result(1), other)
+    assert found.changes
+    assert any("other digests" in note for note in found.notes)
+
+
+def test_nothing_in_common_is_an_error():
+    with pytest.raises(UsageError, match="no row in common"):
+        compare(result(1, threads=(1,)), result(2, threads=(2,)))
+
+
+def test_the_interval_holds_the_ratio_and_is_the_same_twice():
+    low, high = ratio_interval([10.0, 11.0, 9.0, 10.5], [20.0, 21.0, 19.0, 22.0])
+    assert low < 2 < high
+    assert (low, high) == ratio_interval([10.0, 11.0, 9.0, 10.5], [20.0, 21.0, 19.0, 22.0])
+    assert ratio_interval([0.0, 0.0], [0.0, 0.0]) == (1, 1)
+
+
+def test_people_read_the_verdict_first():
+    found = compare(result(1), result(2, scale=lambda what, _: 1.5 if what == "load" else 1.0))
+    text = comparison_text(found)
+    tested = sum(change.tested for change in found.changes)
+    assert text.startswith(f"1 of {tested} rows are worse, 0 better")
+    (line,) = [line for line in text.splitlines() if line.startswith("| load ")]
+    assert "**worse**" in line
