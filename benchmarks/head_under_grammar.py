@@ -74,7 +74,7 @@ def main() -> None:
     decoding = DecodeOptions(max_new_tokens=options.max_new_tokens)
     with Solver.open(options.bundle) as solver:
         manifest = solver.bundle.manifest
-        engine = solver._opened()
+        engine = solver.engine
         session = engine.session
         whole = answers(engine, questions, decoding)
         result: dict[str, Any] = {"questions": len(questions), "tokens": sum(map(len, whole))}
