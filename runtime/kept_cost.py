@@ -9,7 +9,7 @@ from .context import Context
 from .cost import SIZES, StepCost, measure_steps
 from .kernels.machine import processor_name, usable_cores
 from .manifest import ProviderName
-from .ort import onnxruntime_version
+from .ort import installed_onnxruntime
 from .session import Session
 from .user_cache import cache_name, read_cached, write_cached
 
@@ -43,5 +43,5 @@ def known_step_cost(bundle: Bundle, provider: ProviderName, threads: int | None)
 
 def _name(bundle: Bundle, provider: ProviderName, threads: int | None) -> str:
     digests = [bundle.manifest.files[name].sha256 for name in (MODEL_FILE, WEIGHTS_FILE)]
-    machine = processor_name(), usable_cores(), onnxruntime_version()
+    machine = processor_name(), usable_cores(), installed_onnxruntime()
     return cache_name("steps", *digests, provider, threads, *machine, SIZES)

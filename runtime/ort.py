@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.metadata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +30,14 @@ def onnxruntime_version() -> str:
     """
     version: str = load_onnxruntime().__version__
     return version
+
+
+def installed_onnxruntime() -> str:
+    """Which onnxruntime is installed, without loading it; empty where none is."""
+    for name in ("onnxruntime", "onnxruntime-gpu"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            return f"{name} {importlib.metadata.version(name)}"
+    return ""
 
 
 def load_onnxruntime() -> onnxruntime:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
+import dagger_edge as de
 from dagger_edge.cli import inspect as inspect_module
 from dagger_edge.cli import measure
 from dagger_edge.runtime.bandwidth import memory_bandwidth
@@ -69,3 +73,12 @@ def test_the_verdict_on_the_machine_is_that_of_the_last_measurement(tmp_path: Pa
     done = CliRunner().invoke(measure.command, ["--shape", "32x64", "--threads", "1", "--seconds", "0"])
     told = CliRunner().invoke(inspect_module.command, [str(demo_bundle())]).stdout
     assert done.stdout.splitlines()[-1] in told
+
+
+def test_inspecting_needs_no_onnxruntime(tmp_path: Path) -> None:
+    """A bundle is inspected where it is carried through, too: looking up what was measured must not load the engine."""
+    (tmp_path / "onnxruntime.py").write_text("raise ImportError('not installed')")
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{Path(de.__file__).parents[1]}"}
+    command = [sys.executable, "-m", "dagger_edge", "inspect", str(demo_bundle())]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
