@@ -53,9 +53,16 @@ class Engine:
         self._context = Context(session, limit=self._manifest.architecture.context_length)
         # How many ids of the snapshot the context begins with.
         self._loaded = 0
-        self._spelling = spelling or Spelling(tokenizer, self._manifest.special_ids.end_of_turn)
+        self._tokenizer, self._known_spelling = tokenizer, spelling
         self._record = Record()
         self._cost: StepCost | None = None
+
+    @property
+    def _spelling(self) -> Spelling:
+        """Raises BundleError where the tokenizer is of a kind that has none."""
+        if self._known_spelling is None:
+            self._known_spelling = Spelling(self._tokenizer, self._manifest.special_ids.end_of_turn)
+        return self._known_spelling
 
     def spell(self, ids: Sequence[int]) -> bytes:
         """What ``ids`` spell, in UTF-8 unless a model wrote single bytes."""

@@ -1,12 +1,16 @@
 """Opening several parts at the same time: what comes out, and what happens where one of them fails."""
 
+import json
 import shutil
 import threading
 
+import msgspec
 import pytest
 
 import dagger_edge as de
 from dagger_edge.runtime.bundle import Bundle
+from dagger_edge.runtime.files import sha256_of
+from dagger_edge.runtime.manifest import FileEntry
 from dagger_edge.runtime.opening import open_parts
 from dagger_edge.runtime.solver import demo_bundle
 
@@ -45,3 +49,17 @@ def test_either_part_may_fail(folder, name, message):
     with pytest.raises(de.BundleError, match=message):
         open_parts(opened)
     assert [thread.name for thread in threading.enumerate() if thread.name.startswith("dagger-edge")] == []
+
+
+def test_a_tokenizer_of_another_kind_is_an_error_when_an_answer_is_asked_for(folder):
+    """`verify` must run such a bundle, and a question must not be decoded by spellings that are wrong."""
+    path = folder / "tokenizer.json"
+    tokenizer = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(tokenizer | {"decoder": None}), encoding="utf-8")
+    manifest = Bundle.open(demo_bundle()).manifest
+    files = manifest.files | {path.name: FileEntry(path.stat().st_size, sha256_of(path))}
+    (folder / "manifest.json").write_bytes(msgspec.structs.replace(manifest, files=files).encode())
+    with de.Solver.open(folder) as solver:
+        assert solver.check_known_answer() is not None
+        with pytest.raises(de.BundleError, match="decoder is not Gemma's"):
+            solver.solve("রহিমের কাছে ৫টি আম ছিল। সে ২টি খেল। কয়টি আছে?")
