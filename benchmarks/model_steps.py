@@ -30,7 +30,7 @@ from dagger_edge.runtime.spelling import Spelling
 
 ROOT = Path(__file__).resolve().parents[1]
 # Seconds of a step by its tokens, of the 4B shape on two cores of an AVX2 machine.
-COSTS = {"int4": StepCost({1: 0.141, 16: 0.756}), "int8": StepCost({1: 0.216, 16: 0.68})}
+COSTS = {"int4": StepCost((1, 16), (0.141, 0.756)), "int8": StepCost((1, 16), (0.216, 0.68))}
 _MAX_NEW_TOKENS, _CONTEXT = 1024, 8192
 
 
@@ -129,7 +129,7 @@ def main() -> int:
     }
     for name, cost in COSTS.items():
         result["costs"][name] = {
-            "cost": cost.seconds,
+            "cost": dict(zip(cost.sizes, cost.seconds, strict=True)),
             **{
                 how: count(rows, spelling, prompt, how, cost)
                 for how in ("forced tokens", "forced tokens, lookup", "forced tokens, lookup, structure")

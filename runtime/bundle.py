@@ -70,11 +70,13 @@ class Bundle:
         manifest: the decoded ``manifest.json``.
         prompt_template: the user's turn, holding ``{question}`` once; other braces are literal, so fill it in
             with ``str.replace``.
+        verified: whether the files are known to be those of the manifest.
     """
 
     path: Path
     manifest: Manifest
     prompt_template: str
+    verified: bool = False
 
     @property
     def model_path(self) -> Path:
@@ -121,7 +123,7 @@ class Bundle:
         for name, entry in manifest.files.items():
             _check_status(folder, name, entry, one_link=not verify)
         template = _read_prompt(folder)
-        opened = cls(folder, manifest, template)
+        opened = cls(folder, manifest, template, verified=verify)
         if verify:
             with bar(opened.size_bytes) as advance:
                 for name, entry in manifest.files.items():

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .decode import Logits
 from .errors import UsageError
 
 if TYPE_CHECKING:
     from .session import Session
-
-Logits = NDArray[np.float32]
 
 # Tokens of a prompt that are read in one step. Long enough for the products to be at their quickest (measured: 64
 # tokens cost no more a token than 256), short enough to be stopped between two steps.

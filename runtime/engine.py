@@ -51,6 +51,7 @@ class Engine:
         self.prefix_tokens = 0
         self._bundle, self._manifest = bundle, bundle.manifest
         self._context = Context(session, limit=self._manifest.architecture.context_length)
+        self._snapshot_sought = self.snapshot is not None
         # How many ids of the snapshot the context begins with.
         self._loaded = 0
         self._tokenizer, self._known_spelling = tokenizer, spelling
@@ -115,7 +116,8 @@ class Engine:
 
     def _begin(self, prompt: Sequence[int]) -> None:
         """Leaves in the context what ``prompt`` has in common with the snapshot, and nothing else."""
-        if self.snapshot is None:
+        if not self._snapshot_sought:
+            self._snapshot_sought = True
             ids = self.prompt.prefix_ids
             self.snapshot = kept_snapshot(self._bundle, self._context, ids, self.session.provider)
         shared = 0 if self.snapshot is None else self.snapshot.common(prompt)

@@ -20,7 +20,8 @@ _WORTH_KEEPING = 64
 def kept_snapshot(bundle: Bundle, context: Context, ids: Sequence[int], provider: Provider) -> Snapshot | None:
     """The snapshot of ``ids`` from the user's cache, else read in ``context``, which loses what it holds, and kept.
 
-    None where ``ids`` are few, or leave the context no room.
+    None where ``ids`` are few, or leave the context no room. The cache is left alone where the bundle was opened
+    without comparing its files: the state may be that of another model than its digests say.
 
     Raises:
         ModelError: onnxruntime fails on the CPU.
@@ -33,7 +34,7 @@ def kept_snapshot(bundle: Bundle, context: Context, ids: Sequence[int], provider
     name = cache_name("prefix", *digests, Prefix.of(ids).ids_sha256, provider, onnxruntime_version())
     shape = state_shape(manifest.architecture, len(ids))
     dtype = state_type(manifest.precision.name)
-    kept = read_cached(name)
+    kept = read_cached(name) if bundle.verified else None
     if kept is not None and len(kept) == int(np.prod(shape)) * dtype.itemsize:
         return Snapshot(ids, np.frombuffer(kept, dtype).reshape(shape))
     context.keep_first(0)
@@ -42,5 +43,6 @@ def kept_snapshot(bundle: Bundle, context: Context, ids: Sequence[int], provider
     if not np.isfinite(state).all():
         # Beyond halves: it stays a part of every prompt.
         return None
-    write_cached(name, state.tobytes())
+    if bundle.verified:
+        write_cached(name, state.tobytes())
     return Snapshot(ids, state)

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from .untrusted import decode_document
+
 MAX_RECIPE_BYTES = 1 << 18
 
 PrecisionName = Literal["fp32", "fp16", "int8", "int4"]
@@ -139,11 +141,4 @@ def decode_recipe(data: bytes) -> RecipeDocument:
         ValueError: too long, not JSON, or a field is missing, unknown, of the wrong type or out of range. The message
             says which (``$.product.size``).
     """
-    if len(data) > MAX_RECIPE_BYTES:
-        raise ValueError(f"it has more than {MAX_RECIPE_BYTES:,} bytes")
-    try:
-        return msgspec.json.decode(data, type=RecipeDocument)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise ValueError(str(error)) from None
+    return decode_document(data, RecipeDocument, MAX_RECIPE_BYTES)

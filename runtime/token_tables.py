@@ -6,6 +6,7 @@ The library `tokenizers` reads the 33 MB of JSON of Gemma for two seconds and ho
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -103,8 +104,10 @@ def kept_tables(path: Path, sha256: str) -> TokenTables | None:
     kept = read_cached(name)
     if kept is not None:
         return _unpack(kept)
-    tables = make_tables(json.loads(path.read_bytes()))
-    if tables is not None:
+    data = path.read_bytes()
+    tables = make_tables(json.loads(data))
+    # A bundle may be opened without comparing its files: another file's tables must not be kept for this one.
+    if tables is not None and hashlib.sha256(data).hexdigest() == sha256:
         write_cached(name, _pack(tables))
     return tables
 

@@ -17,10 +17,16 @@ from pathlib import Path
 MAX_BYTES = 1 << 31
 _DIGEST = hashlib.sha256().digest_size
 _SUFFIX = ".cached"
+# What says that there is no folder to be used.
+_UNUSABLE = (OSError, RuntimeError)
 
 
 def cache_folder() -> Path:
-    """``$XDG_CACHE_HOME/dagger-edge``, by default ``~/.cache/dagger-edge``; it may not be there."""
+    """``$XDG_CACHE_HOME/dagger-edge``, by default ``~/.cache/dagger-edge``; it may not be there.
+
+    Raises:
+        RuntimeError: the user has no home, as in a container that runs under a number alone.
+    """
     base = os.environ.get("XDG_CACHE_HOME", "")
     # A relative path is to be ignored, as the XDG base directory specification says.
     return (Path(base) if Path(base).is_absolute() else Path("~/.cache").expanduser()) / "dagger-edge"
@@ -33,10 +39,9 @@ def cache_name(kind: str, *depends: object) -> str:
 
 def read_cached(name: str) -> bytes | None:
     """The entry called ``name``; None where there is none that is whole."""
-    path = cache_folder() / name
     try:
-        data = path.read_bytes()
-    except OSError:
+        data = (cache_folder() / name).read_bytes()
+    except _UNUSABLE:
         return None
     content = data[_DIGEST:]
     return content if hashlib.sha256(content).digest() == data[:_DIGEST] else None
@@ -44,8 +49,8 @@ def read_cached(name: str) -> bytes | None:
 
 def write_cached(name: str, content: bytes) -> None:
     """Keeps ``content`` as ``name``: all of it, or what was there before."""
-    folder = cache_folder()
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(*_UNUSABLE):
+        folder = cache_folder()
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         _make_room(folder, len(content) + _DIGEST)
         with tempfile.NamedTemporaryFile(dir=folder, prefix=name, suffix=".part", delete=False) as file:

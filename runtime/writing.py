@@ -111,7 +111,6 @@ def solution_of(question: str, text: str, stop: Stop, timings: Timings) -> Solut
         NoAnswerError: it is no graph, or one that cannot be executed.
     """
     try:
-        # A text that was cut off is never a graph, whatever could be made of it.
         reading = read(text)
         result = execute(reading.graph)
     except GraphError as error:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
-import msgspec
 import numpy as np
 from msgspec import Meta, Struct
 
 from ..manifest import Bytes, Count, ProviderName, Sha256, Text
+from ..untrusted import decode_document
 
 MAX_RESULT_BYTES = 1 << 24
 
@@ -249,11 +249,4 @@ def decode_result(data: bytes) -> BenchResult:
         ValueError: too long, not JSON, or a field is missing, unknown, of the wrong type or out of range. The message
             says which.
     """
-    if len(data) > MAX_RESULT_BYTES:
-        raise ValueError(f"it has more than {MAX_RESULT_BYTES:,} bytes")
-    try:
-        return msgspec.json.decode(data, type=BenchResult)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise ValueError(str(error)) from None
+    return decode_document(data, BenchResult, MAX_RESULT_BYTES)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-import msgspec
 from msgspec import Meta, Struct
 
 from ..manifest import Bytes, Count, Text
+from ..untrusted import decode_document
 from .kernel import KernelName
 
 MAX_REPORT_BYTES = 1 << 18
@@ -156,14 +156,7 @@ def decode_report(data: bytes) -> MachineReport:
         ValueError: too long, not JSON, or a field is missing, unknown, of the wrong type or out of range. The message
             says which.
     """
-    if len(data) > MAX_REPORT_BYTES:
-        raise ValueError(f"it has more than {MAX_REPORT_BYTES:,} bytes")
-    try:
-        return msgspec.json.decode(data, type=MachineReport)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise ValueError(str(error)) from None
+    return decode_document(data, MachineReport, MAX_REPORT_BYTES)
 
 
 def model_shape(name: str) -> ModelShape:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from dagger_edge.runtime.byte_pairs import BytePairs
+from dagger_edge.runtime.files import sha256_of
 from dagger_edge.runtime.spelling import Spelling
 from dagger_edge.runtime.token_tables import kept_tables, make_tables
 from dagger_edge.runtime.tokenizer import open_tokenizer
@@ -146,8 +147,8 @@ def test_a_tokenizer_that_works_in_another_way_is_left_to_the_library(document, 
 def test_a_tokenizer_that_is_kept_is_not_read_again(path, tmp_path, monkeypatch):
     """Reading it costs two seconds; what is kept must be the same."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    made = kept_tables(path, "digest")
-    kept = kept_tables(tmp_path / "none", "digest")
+    made = kept_tables(path, sha256_of(path))
+    kept = kept_tables(tmp_path / "none", sha256_of(path))
     assert all((one == other).all() and one.dtype == other.dtype for one, other in zip(made, kept, strict=True))
     with pytest.raises(OSError, match="none"):
         kept_tables(tmp_path / "none", "another digest")
@@ -156,11 +157,18 @@ def test_a_tokenizer_that_is_kept_is_not_read_again(path, tmp_path, monkeypatch)
 def test_kept_tables_that_are_cut_short_are_made_again(path, tmp_path, monkeypatch):
     """A disk that was full must not change ids."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    made = kept_tables(path, "digest")
+    made = kept_tables(path, sha256_of(path))
     (entry,) = cache_folder().iterdir()
     entry.write_bytes(entry.read_bytes()[:-1000])
-    again = kept_tables(path, "digest")
+    again = kept_tables(path, sha256_of(path))
     assert all((one == other).all() for one, other in zip(made, again, strict=True))
+
+
+def test_tables_are_kept_for_no_other_file(path, tmp_path, monkeypatch):
+    """A bundle that is opened without comparing its files would leave altered tables for the true ones' digest."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert kept_tables(path, "0" * 64) is not None
+    assert list(tmp_path.rglob("*.cached")) == []
 
 
 def test_small_tokenizers_and_those_of_another_kind_open_with_the_library(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from greedy import greedy_ids
 from tokenizers import Tokenizer
 
 import dagger_edge as de
+from dagger_edge.runtime import engine
 from dagger_edge.runtime.agreement import compare_known_answer, measure_known_answer
 from dagger_edge.runtime.bundle import KNOWN_ANSWER_FILE, MODEL_FILE, PREFIX_FILE, PROMPT_FILE, Bundle
 from dagger_edge.runtime.files import sha256_of
@@ -270,6 +272,24 @@ def test_a_cache_that_cannot_be_written_is_no_error(make: Any, cache: Path, obst
         (cache / "dagger-edge").symlink_to("/proc")
     expected, _ = said(make())
     assert said(without_snapshot(make(name="without")))[0] == expected
+
+
+def test_a_bundle_that_was_not_compared_leaves_the_cache_alone(make: Any, cache: Path) -> None:
+    """Its weights may be others than its manifest's, by whose digests the state would be kept for the true ones."""
+    with de.Solver.open(without_snapshot(make()), verify=False) as solver, contextlib.suppress(de.NoAnswerError):
+        solver.solve(QUESTION, FREE)
+    assert list(cache.glob("dagger-edge/prefix-*")) == []
+
+
+def test_a_state_that_cannot_be_kept_is_not_read_for_every_question(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond what halves hold there is no snapshot, and the beginning would be read twice a question."""
+    sought: list[int] = []
+    monkeypatch.setattr(engine, "kept_snapshot", lambda *_: sought.append(1))
+    with de.Solver.open(without_snapshot(make())) as solver:
+        for _ in range(2):
+            with contextlib.suppress(de.NoAnswerError):
+                solver.solve(QUESTION, FREE)
+    assert sought == [1]
 
 
 @pytest.fixture

@@ -76,6 +76,18 @@ def test_a_relative_folder_is_ignored(monkeypatch):
     assert cache_folder().parts[-2:] == (".cache", "dagger-edge")
 
 
+def test_a_user_without_a_home_has_no_cache_and_no_error(monkeypatch):
+    """A container that runs under a number alone: finding the folder fails before anything is read."""
+
+    def homeless(_):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(user_cache.Path, "expanduser", homeless)
+    write_cached(cache_name("thing"), b"content")
+    assert read_cached(cache_name("thing")) is None
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"{}", b"[]", b'{"sizes":[1],"seconds":["x"]}', b'{"sizes":[2,1],"seconds":[1,2]}', b"\xff"]
 )
