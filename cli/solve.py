@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -13,13 +12,13 @@ import msgspec
 
 from ..runtime.errors import UsageError
 from ..runtime.prompt import MAX_QUESTION_CHARS, clean_question
+from .decoding import decode_options, decoding_options, model_options
 from .inputs import read_text
 from .text import render_result, render_vote, step_line
 
 if TYPE_CHECKING:
     from ..runtime.options import DecodeOptions
     from ..runtime.ort import Provider
-    from ..runtime.sampling import Sampling
     from ..runtime.solution import Solution
     from ..runtime.solver import Solver
     from ..runtime.vote import Vote
@@ -28,39 +27,17 @@ if TYPE_CHECKING:
 _MAX_INPUT_BYTES = MAX_QUESTION_CHARS * 4
 
 
-def _decoding_options(function: Callable[..., None]) -> Callable[..., None]:
-    """How the answer is decoded; the ranges are checked by `Sampling` and `DecodeOptions`."""
-    options = [
-        click.option("--max-new-tokens", type=click.IntRange(1, 8192), default=1024, show_default=True, help="Limit."),
-        click.option("--free", is_flag=True, help="Without the grammar: let the model write what it likes."),
-        click.option("--drafts/--no-drafts", default=True, help="Read guessed tokens along. The answer is the same."),
-        click.option("--sample", is_flag=True, help="Draw tokens, as the model card does; default: the likeliest."),
-        click.option("--temperature", type=float, help="Of sampling.  [default: 0.7]"),
-        click.option("--top-k", type=int, help="Draw from the so many likeliest; 0: from all.  [default: 0]"),
-        click.option("--top-p", type=float, help="Draw from the likeliest of this total probability.  [default: 0.8]"),
-        click.option("--min-p", type=float, help="Draw from those of this share of the likeliest's.  [default: 0]"),
-        click.option("--seed", type=int, help="Of sampling: the same seed, the same answer.  [default: 0]"),
-        click.option("--samples", type=click.IntRange(1, 64), help="Draw so many graphs, and vote on their answers."),
-    ]
-    for option in reversed(options):
-        function = option(function)
-    return function
-
-
 @click.command()
 @click.argument("question", required=False)
 @click.option("--file", "path", type=click.Path(), help="Read the question from a UTF-8 text file.")
-@click.option("--bundle", type=click.Path(path_type=Path), help="Bundle to use.  [default: the demo in the package]")
-@click.option("--provider", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
-@click.option("--threads", type=click.IntRange(min=1), help="Threads of one operator.  [default: one per core]")
-@_decoding_options
+@model_options
+@decoding_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.option("--graph", "graph_only", is_flag=True, help="Print the graph alone, as `dagger-edge run` reads it.")
 @click.option("--trace/--no-trace", default=True, show_default=True, help="Show every step with its values.")
 @click.option(
     "--stream/--no-stream", default=None, help="Show nodes on stderr as they close.  [default: on a terminal]"
 )
-@click.option("--verify/--no-verify", default=True, help="Compare the bundle's files with its manifest.")
 def command(
     question: str | None,
     path: str | None,
@@ -85,7 +62,7 @@ def command(
         raise UsageError("--json holds the graph already: give --json or --graph, not both")
     # Before the bundle is read, which may be gigabytes.
     text = clean_question(_read_question(question, path))
-    options = _options(decoding, several=samples is not None)
+    options = decode_options(decoding, several=samples is not None)
     from ..runtime.solution import NoAnswerError
     from ..runtime.solver import Solver, demo_bundle
 
@@ -102,27 +79,6 @@ def command(
         except NoAnswerError as error:
             click.echo(f"the model wrote:\n{error.text}\n", err=True)
             raise
-
-
-def _options(decoding: dict[str, Any], *, several: bool) -> DecodeOptions:
-    from ..runtime.options import DecodeOptions
-
-    sampling = _sampling(decoding, several=several)
-    return DecodeOptions(
-        max_new_tokens=decoding["max_new_tokens"],
-        grammar=not decoding["free"],
-        drafts=decoding["drafts"],
-        sampling=sampling,
-    )
-
-
-def _sampling(decoding: dict[str, Any], *, several: bool) -> Sampling | None:
-    """None where the likeliest tokens are wanted: where no option of sampling is given, nor several samples."""
-    from ..runtime.sampling import Sampling
-
-    names = ("temperature", "top_k", "top_p", "min_p", "seed")
-    given = {name: decoding[name] for name in names if decoding[name] is not None}
-    return Sampling(**given) if given or decoding["sample"] or several else None
 
 
 def _solve(solver: Solver, question: str, options: DecodeOptions, *, shows: bool) -> Solution:
