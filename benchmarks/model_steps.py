@@ -25,6 +25,7 @@ from dagger_edge.runtime.decode import Constraint, Drafter, Limits, NoDrafts, de
 from dagger_edge.runtime.draft import GraphDrafter, Record
 from dagger_edge.runtime.grammar import GraphGrammar
 from dagger_edge.runtime.graph import Graph
+from dagger_edge.runtime.logits import LAST, Positions
 from dagger_edge.runtime.prompt import Prompt
 from dagger_edge.runtime.spelling import Spelling
 
@@ -45,12 +46,12 @@ class GoldReader:
         self.length, self.sizes = read, list[int]()
         self._ids = [*prompt, *ids]
 
-    def feed(self, ids: Sequence[int], keep: int = 1) -> Any:
-        """The wanted ids themselves, [keep, 1]: see `wanted`."""
+    def feed(self, ids: Sequence[int], at: Positions = LAST) -> Any:
+        """The wanted ids themselves, [len(at), 1]: see `wanted`."""
         self.length += len(ids)
         self.sizes.append(len(ids))
         # Behind a wrong guess there is nothing to want.
-        places = range(self.length - keep + 1, self.length + 1)
+        places = [self.length + 1 + position for position in at]
         return np.array([[self._ids[place] if place < len(self._ids) else 0] for place in places])
 
     def rewind(self, length: int) -> None:
