@@ -288,10 +288,9 @@ def next_token(logits: Logits, constraint: Constraint, choose: Choose, position:
     return forced[0] if forced else choose(logits, constraint, position)
 
 
-def _ask(
-    model: Reader, pending: Sequence[int], guesses: Sequence[int], forced: Collection[int]
-) -> dict[int, Logits]:
-    """Reads both; the logits [vocab] at each place of `Draft` that is not forced. The first, behind `take_forced`, is not."""
+def _ask(model: Reader, pending: Sequence[int], guesses: Sequence[int], forced: Collection[int]) -> dict[int, Logits]:
+    """Reads both; the logits [vocab] at each place of `Draft` that is not forced. The first, behind `take_forced`,
+    never is."""
     places = [0, *(place for place in range(1, len(guesses) + 1) if place not in forced)]
     found = model.feed([*pending, *guesses], [place - len(guesses) - 1 for place in places])
     return dict(zip(places, found, strict=True))
