@@ -20,7 +20,10 @@ _TOKEN = 0
 
 
 class StepCost(Struct, frozen=True):
-    """Seconds of a step, by how many tokens it reads.
+    """Seconds of a step, by how many tokens it reads, with the logits of all of them.
+
+    That decoding asks for fewer is left out: reckoned with, it changed drafts by a token in fifty, and time by nothing
+    (docs/decoding.md).
 
     Attributes:
         sizes: numbers of tokens, increasing.

@@ -212,8 +212,8 @@ def decode(
         rows = _ask(model, pending, guesses, draft.forced)
         stopped = False
         for place, guess in enumerate([*guesses, None]):
-            if forced := constraint.forced():
-                token = forced[0]
+            if following := constraint.forced():
+                token = following[0]
             elif place in rows:
                 token = choose(rows[place], constraint, len(ids) - len(prompt))
             else:

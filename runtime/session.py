@@ -141,7 +141,8 @@ class Session:
         batch, length = ids.shape
         total, at = cache[0].shape[2] + length, last(keep or length)
         feed: dict[str, NDArray[np.generic]] = {_INPUT_IDS: ids, _MASK: np.ones((batch, total), np.int64)}
-        feed |= {past.name: array for past, array in zip(self._past, cache, strict=True)} | self._logits.feed(at)
+        feed |= {past.name: array for past, array in zip(self._past, cache, strict=True)}
+        feed |= self._logits.feed(at)
         try:
             logits, *present = self._session.run(self._outputs, feed)
         except Exception as error:  # onnxruntime's errors have no common base of their own
