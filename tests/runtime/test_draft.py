@@ -117,6 +117,14 @@ def test_what_the_structure_says_comes_next(before, guess):
         assert found == guess
 
 
+def test_what_was_read_of_a_text_is_not_taken_for_another_s():
+    """A draft that was refused goes on otherwise than the text that replaces it; nodes of it are in no graph."""
+    structure, sums = StructureGuess(QUESTION), SUB.replace("n2", "n7")
+    for text in (HEADS, SUB, DONE, HEADS, sums, SUB, DONE[:-9], DONE, "", DONE):
+        for end in ('{"id": "', '{"id": "n9", "op": "add", "args": ["'):
+            assert structure.after(text + end) == StructureGuess(QUESTION).after(text + end)
+
+
 def all_guesses(question, text, guesser):
     """What ``guesser`` drafts at every place of ``text``, and a fork of the grammar there."""
     grammar, prompt = GraphGrammar(spelling(), 1024), spelling()(question)
@@ -207,7 +215,7 @@ def test_a_lookup_takes_ids_bit_by_bit():
 def test_a_lookup_without_a_grammar_drafts_too():
     """Free decoding has no structure, and copies all the same."""
     guesser = GraphDrafter("", spelling(), FREE, Record(), None)
-    assert guesser.guess(Free(), [1, 2, 3, 4, 1, 2, 3], 1, 20) == ([4, 1, 2, 3, 1, 2, 3], [])
+    assert guesser.guess(Free(), [1, 2, 3, 4, 1, 2, 3], 1, 20) == ([4, 1, 2, 3] * 5, [])
 
 
 def test_what_is_right_is_guessed_more_and_what_is_wrong_less():
