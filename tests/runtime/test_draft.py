@@ -262,13 +262,13 @@ def test_guesses_that_are_never_right_end():
 def test_nothing_is_guessed_where_reading_along_costs_a_step():
     """A draft then only delays, be it right nine times of ten."""
     for question, text in list(rows(2)):
-        assert not any(draft for _, draft in all_guesses(question, text, drafter(question, DEAR)))
+        assert not any(draft.ids for _, draft in all_guesses(question, text, drafter(question, DEAR)))
 
 
 def test_drafts_are_long_where_reading_along_is_free():
     def longest(cost):
         return [
-            max(len(draft) for _, draft in all_guesses(question, text, drafter(question, cost)))
+            max(len(draft.ids) for _, draft in all_guesses(question, text, drafter(question, cost)))
             for question, text in list(rows(2))
         ]
 
