@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
-from .rows import MODEL_PART, READING_PART, REST_PART, BenchResult, Row
+from .rows import MODEL_PART, OURS, READING_PART, REST_PART, BenchResult, Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,7 +42,9 @@ def load_matplotlib() -> Any:
     try:
         import matplotlib as mpl
     except ImportError:
-        raise UsageError("a report needs matplotlib: pip install 'dagger-edge[bench]', or leave --report out") from None
+        raise UsageError(
+            "a report needs matplotlib: pip install 'dagger-edge[report]', or leave --report out"
+        ) from None
     return mpl
 
 
@@ -67,11 +69,12 @@ def picture(result: BenchResult) -> str:
 
 
 def run_name(result: BenchResult, index: int) -> str:
-    """A run as pictures name it: its letter, precision and threads."""
+    """A run as pictures name it: its letter, a peer's engine, precision and threads."""
     run = result.runs[index]
     threads = "" if run.threads is None else f", {run.threads} thread{'s' * (run.threads > 1)}"
     letter = LETTERS[index] if index < len(LETTERS) else str(index + 1)
-    return f"{letter}: {_plain(run.precision)}{threads}"
+    engine = "" if run.engine == OURS else f"{_plain(run.engine)} "
+    return f"{letter}: {engine}{_plain(run.precision)}{threads}"
 
 
 def _plain(text: str) -> str:
@@ -146,16 +149,16 @@ def _prefill(axes: Axes, result: BenchResult) -> None:
 
 def _threads(axes: Axes, result: BenchResult) -> None:
     """Points: answers a minute by threads, a line for each bundle."""
-    bundles: dict[str, list[tuple[int, Row]]] = {}
+    bundles: dict[tuple[str, str, str], list[tuple[int, Row]]] = {}
     for index, run in enumerate(result.runs):
         row = result.find(index, "answers")
         if row is not None:
             threads = run.threads or result.provenance.cores
-            bundles.setdefault(run.weights_sha256, []).append((threads, row))
-    for color, (digest, found) in enumerate(bundles.items()):
-        first = next(run for run in result.runs if run.weights_sha256 == digest)
+            bundles.setdefault((run.engine, run.bundle, run.precision), []).append((threads, row))
+    for color, ((engine, _, precision), found) in enumerate(bundles.items()):
         found.sort(key=lambda pair: pair[0])
-        _line(axes, found, _COLORS[color % len(_COLORS)], _plain(first.precision))
+        name = precision if engine == OURS else f"{engine} {precision}"
+        _line(axes, found, _COLORS[color % len(_COLORS)], _plain(name))
     axes.set_xlabel("threads")
     axes.set_ylabel("answers a minute")
     axes.set_xticks(sorted({threads for found in bundles.values() for threads, _ in found}))

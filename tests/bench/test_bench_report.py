@@ -91,5 +91,5 @@ def test_a_plot_without_its_rows_is_left_out():
 
 def test_without_matplotlib_one_line_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(UsageError, match=r"dagger-edge\[bench\]"):
+    with pytest.raises(UsageError, match=r"dagger-edge\[report\]"):
         html_report(result(1))
