@@ -12,6 +12,7 @@ in memory: 22 GiB at 4B, about 4 at 270M.
 from __future__ import annotations
 
 import argparse
+import runpy
 import sys
 import tempfile
 from pathlib import Path
@@ -20,13 +21,13 @@ from typing import Any
 _NEWER = ("Qwen3_5ForConditionalGeneration", "Qwen3_5MoeForConditionalGeneration")
 
 
-def load_builder() -> Any:
-    """The module, mended.
+def mend() -> None:
+    """Makes the builder importable, and lets it pass over a null `rope_scaling`.
 
     Raises:
         ImportError: onnxruntime-genai or onnx_ir is missing.
     """
-    # Before anything is set in it: torch's import makes transformers anew.
+    # Before anything is set in it: what these import makes the module transformers anew.
     import onnx_ir  # noqa: F401
     import onnxruntime_genai.models  # noqa: F401
     import torch  # noqa: F401
@@ -35,8 +36,8 @@ def load_builder() -> Any:
     for name in _NEWER:
         if name not in vars(sys.modules["transformers"]):
             setattr(transformers, name, type(name, (), {}))
-    from builders.base import Model  # type: ignore[import-not-found]
-    from onnxruntime_genai.models import builder
+    # The builder puts its own folder on the path.
+    from builders.base import Model
 
     init = Model.make_config_init
 
@@ -46,7 +47,6 @@ def load_builder() -> Any:
         init(self, config)
 
     Model.make_config_init = make_config_init
-    return builder
 
 
 def main() -> int:
@@ -54,11 +54,12 @@ def main() -> int:
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("out", type=Path, help="the folder to make")
     options = parser.parse_args()
-    builder = load_builder()
+    mend()
     with tempfile.TemporaryDirectory() as cache:
-        builder.create_model(
-            None, str(options.checkpoint), str(options.out), "int4", "cpu", cache, int4_accuracy_level=4
-        )
+        folders = ["-i", str(options.checkpoint), "-o", str(options.out), "-c", cache]
+        settings = ["-p", "int4", "-e", "cpu", "--extra_options", "int4_accuracy_level=4"]
+        sys.argv = ["builder", *folders, *settings]
+        runpy.run_module("onnxruntime_genai.models.builder", run_name="__main__")
     return 0
 
 

@@ -59,6 +59,7 @@ QUANTITIES: Mapping[str, Quantity] = {
     "vote": Quantity("s", _LESS),
     "vote speed": Quantity("tokens/s", _MORE, "derived"),
     "step": Quantity("ms", _LESS),
+    "batch step": Quantity("ms", _LESS),
     "peak memory": Quantity("MB", _LESS, timed=False),
     "energy": Quantity("J", _LESS),
 }

@@ -15,7 +15,7 @@ from dagger_edge.runtime.solver import demo_bundle
 
 REPEATS = 6
 # Rows of other benchmarks in the same form.
-OTHERS = {"graph", "going back"}
+OTHERS = {"graph", "going back", "batch step"}
 
 
 @pytest.fixture(scope="module")
