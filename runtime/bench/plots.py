@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _COLORS = ("#2f6bc4", "#e0843a", "#3a9a6b", "#8a63b8", "#b8456b", "#6d655e", "#2aa1b3", "#a39a1e")
 _PARTS = {READING_PART: "#7a9cc6", MODEL_PART: "#e0a458", REST_PART: "#8bb59b"}
 _SIZE = (7.6, 3.6)
-_SETTINGS = {
+SETTINGS = {
     "svg.fonttype": "none",
     "svg.hashsalt": "dagger-edge",
     "font.family": "sans-serif",
@@ -51,7 +51,7 @@ def load_matplotlib() -> Any:
 def pictures(result: BenchResult) -> list[str]:
     """Each plot as an SVG document of its own."""
     mpl = load_matplotlib()
-    with mpl.rc_context(_SETTINGS):
+    with mpl.rc_context(SETTINGS):
         return [_alone(draw, result) for draw in _chosen(result)]
 
 
@@ -61,7 +61,7 @@ def picture(result: BenchResult) -> str:
     from matplotlib.figure import Figure
 
     draws = _chosen(result)
-    with mpl.rc_context(_SETTINGS):
+    with mpl.rc_context(SETTINGS):
         figure = Figure((_SIZE[0], _SIZE[1] * len(draws)), layout="constrained")
         for axes, draw in zip(figure.subplots(len(draws), squeeze=False)[:, 0], draws, strict=True):
             draw(axes, result)
