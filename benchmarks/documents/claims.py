@@ -7,9 +7,9 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from dagger_edge.runtime.bench.rows import OURS, decode_result
-from dagger_edge.runtime.bench.table import number, table
+from dagger_edge.runtime.bench.table import number
 
-from .files import RESULTS, document
+from .files import RESULTS, document, sentences
 
 # What was measured in words, and whether that is what was asked; None where no file says it.
 Found = tuple[str, bool | None]
@@ -106,13 +106,12 @@ def _rows_speed(results: Any) -> Found:
     return f"{dense:.2f} times as fast as fp32, {blocks:.2f} times as 8-bit blocks", dense > 1.5 and blocks > 2
 
 
-def _bar(*names: str) -> Callable[[Any], Found]:
-    """Bars of a race by their beginnings; several are one bar, which the best of them meets."""
+def _bar(name: str) -> Callable[[Any], Found]:
+    """A bar of a race."""
 
     def found(results: Any) -> Found:
-        bars = [bar for bar in results["bars"] if bar["what"] in names]
-        words = [f"{bar['ratio']:.2f} ({bar['lowest']:.2f} to {bar['highest']:.2f})" for bar in bars]
-        return ", ".join(words), any(bar["met"] for bar in bars)
+        (bar,) = [bar for bar in results["bars"] if bar["what"] == name]
+        return f"{bar['ratio']:.2f} ({bar['lowest']:.2f} to {bar['highest']:.2f})", bar["met"]
 
     return found
 
@@ -122,7 +121,7 @@ def _memory(results: Any) -> Found:
     own = {name: one for name, one in results["engines"].items() if name.startswith("ours")}
     ratios = {name: one["peak_rss_bytes"] / one["bundle_bytes"] for name, one in own.items()}
     words = ", ".join(f"{name.removeprefix('ours ')} {ratio:.2f}" for name, ratio in ratios.items())
-    return f"{words} times the bundle", min(ratios.values()) <= 1.2
+    return f"{words} times the bundle", max(ratios.values()) <= 1.2
 
 
 def _ready(results: Any) -> Found:
@@ -257,11 +256,19 @@ DECODING = [
         "prefill of 512 tokens against the best peer", "1.6", _bar("512 tokens of a prompt"), "decode_4b.json", _DECODE
     ),
     Claim(
-        "first token, snapshot against whole prompt, INT4 and INT8",
+        "first token, snapshot against whole prompt, INT4",
         "12",
-        _bar(*(f"first token, whole prompt against snapshot, ours {name}" for name in ("INT4", "INT8"))),
+        _bar("first token, whole prompt against snapshot, ours INT4"),
         "decode_4b.json",
         _DECODE,
+    ),
+    Claim(
+        "the same, INT8",
+        "12",
+        _bar("first token, whole prompt against snapshot, ours INT8"),
+        "decode_4b.json",
+        _DECODE,
+        "a snapshot in the graph's own type, mapped instead of converted: a tenth of its first token",
     ),
     Claim("whole answer against the best peer", "4, reach for 5", _bar("whole answer"), "decode_4b.json", _DECODE),
     Claim(
@@ -328,4 +335,4 @@ def claims(rows: list[Claim]) -> list[str]:
         lift = f": {claim.lift}" if met is False and claim.lift else ""
         result = "" if claim.result is None else f"`{claim.result}`"
         made.append([claim.what, claim.bar, words, f"{verdict}{lift}", f"`{claim.command}`", result])
-    return table(("row", "asked", "measured", "", "command", "result"), made)
+    return sentences(("row", "asked", "measured", "", "command", "result"), made)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,3 +38,8 @@ def digest(names: list[str]) -> str:
         if (RESULTS / name).exists():
             found.update((RESULTS / name).read_bytes())
     return found.hexdigest()[:16]
+
+
+def sentences(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A table of Markdown with words in its cells, which need no columns of one width."""
+    return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]

@@ -9,7 +9,7 @@ from typing import Any
 from dagger_edge.runtime.bench.rows import OURS, BenchResult, Row, Setting
 from dagger_edge.runtime.bench.table import number, row_title, table
 
-from .files import RESULTS, bench, document
+from .files import RESULTS, bench, document, sentences
 
 _MISSING = "Not measured yet: `{}`."
 # An answer's question is written by people; how long it is counts little beside the graph.
@@ -20,9 +20,30 @@ def provenance() -> list[str]:
     """Each result file: when, by which code, on what, by which command."""
     rows = []
     for path in sorted(RESULTS.glob("*.json")):
-        date, commit, machine, command = _origin(document(path.name))
+        told = _origin(document(path.name))
+        date, commit, machine, command = map(_first, told, _UNTOLD.get(path.name, told))
         rows.append([f"`{path.name}`", date, commit, machine, f"`{command}`" if command else ""])
-    return table(("result", "measured", "commit", "machine", "command"), rows)
+    return sentences(("result", "measured", "commit", "machine", "command"), rows)
+
+
+def _first(told: str, known: str) -> str:
+    return told or known
+
+
+# Of results from before their scripts told it.
+_EPYC = "AMD EPYC, 2 cores"
+_UNTOLD = {
+    "export_4b.json": ("2026-11-25", "", _EPYC, "PYTHONPATH=src python benchmarks/export_4b.py --work DIR"),
+    "graph_hostile.json": ("2026-11-24", "", _EPYC, "PYTHONPATH=src python benchmarks/graph_hostile.py --json FILE"),
+    "kernels.json": ("2026-11-25", "", _EPYC, "dagger-edge measure --threads 2 --json"),
+    "model_steps.json": ("2026-11-25", "", _EPYC, "PYTHONPATH=src python benchmarks/model_steps.py --tokenizer FILE"),
+    "start_up.json": (
+        "2026-11-25",
+        "",
+        _EPYC,
+        "PYTHONPATH=src python benchmarks/start_up.py --bundle BUNDLE --threads 2 --tokens 0 --runs 5",
+    ),
+}
 
 
 def _origin(found: Any) -> tuple[str, str, str, str]:
@@ -267,7 +288,7 @@ def agreement(name: str, command: str) -> list[str]:
     slower = [value for one in found["found"] for value in one["same"]["slower"].values()]
     return [
         f"{found['tries']} tries ({number(seconds)} s each): identical runs were flagged in {found['same_flagged']},"
-        f" runs slowed by a fifth in {found['slowed_flagged']}. The smallest p of all rows of identical runs was {least:.2g}"
-        f" (flagged below {found['rule']['level']}); medians of identical rows differed by up to"
+        f" runs slowed by a fifth in {found['slowed_flagged']}. The smallest p of all rows of identical runs was"
+        f" {least:.2g} (flagged below {found['rule']['level']}); medians of identical rows differed by up to"
         f" {max(max(value, 1 / value) for value in slower) - 1:.0%}.",
     ]
