@@ -92,7 +92,7 @@ def _peers(result: BenchResult) -> str:
     bars = []
     for index, run in enumerate(result.runs):
         for row in result.rows_of(index, "answer"):
-            kept = "kept" if row.settings["prompt cache"] == "on" else "read"
+            kept = "read" if row.settings["start"] == "whole prompt" else "kept"
             words = f"{run.engine} {run.precision}: prompt {kept}, {row.settings['decoding']}"
             bars.append((row.median, words, _COLORS[0] if run.engine == "dagger-edge" else _COLORS[5]))
     bars.sort(reverse=True)

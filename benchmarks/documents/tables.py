@@ -109,9 +109,9 @@ _COLUMNS: Sequence[tuple[str, str, dict[str, Setting]]] = (
     ("first token, cache off, s", "first token", {"start": "whole prompt"}),
     ("cache on, s", "first token", {"start": "prompt cache"}),
     ("a token, ms", "plain token", {}),
-    ("answer, cache off, s", "answer", {"decoding": "plain", "prompt cache": "off"}),
-    ("cache on, s", "answer", {"decoding": "plain", "prompt cache": "on"}),
-    ("all that we have, s", "answer", {"decoding": "grammar and drafts", "prompt cache": "on"}),
+    ("answer, cache off, s", "answer", {"start": "whole prompt", "decoding": "plain"}),
+    ("cache on, s", "answer", {"start": "prompt cache", "decoding": "plain"}),
+    ("all that we have, s", "answer", {"decoding": "grammar and drafts"}),
     ("memory, GB", "peak memory", {}),
     ("load, s", "load", {}),
 )
@@ -149,13 +149,13 @@ def race(name: str, command: str) -> list[str]:
 def _column(result: BenchResult, run: int, what: str, settings: dict[str, Setting]) -> Row | None:
     row = result.find(run, what, **settings)
     if row is None and settings.get("start") == "prompt cache":
-        return result.find(run, what, start="snapshot")
+        return result.find(run, what, **{**settings, "start": "snapshot"})
     return row
 
 
-_PLAIN_OFF: dict[str, Setting] = {"decoding": "plain", "prompt cache": "off"}
-_PLAIN_ON: dict[str, Setting] = {"decoding": "plain", "prompt cache": "on"}
-_BEST: dict[str, Setting] = {"decoding": "grammar and drafts", "prompt cache": "on"}
+_PLAIN_OFF: dict[str, Setting] = {"start": "whole prompt", "decoding": "plain"}
+_PLAIN_ON: dict[str, Setting] = {"start": "prompt cache", "decoding": "plain"}
+_BEST: dict[str, Setting] = {"decoding": "grammar and drafts"}
 # What is compared: the peer's quantity and settings, and ours.
 _RATIOS: Sequence[tuple[str, str, dict[str, Setting], dict[str, Setting]]] = (
     ("512 tokens read", "prefill", {"tokens": 512}, {"tokens": 512}),
@@ -212,14 +212,15 @@ def scaling(name: str, command: str) -> list[str]:
     result = bench(name)
     if result is None:
         return [_MISSING.format(command)]
-    lines = []
+    lines, where = [], result.provenance
     for index, run in enumerate(result.runs):
         answers = [(int(row.settings["nodes"]), row.median) for row in result.rows_of(index, "answer")]
         reading = [(int(row.settings["question tokens"]), row.median) for row in result.rows_of(index, "first token")]
         seconds = _between(answers, float(result.settings["mean nodes"]))
         lines.append(
-            f"- **A box like this one with {_threads(run.threads)} answers {_round(_HOUR_S / seconds)} questions an"
-            f" hour with {run.bundle} in {run.precision}**, one after the other (graphs of"
+            f"- **{_threads(run.threads).capitalize()} of such a box ({where.processor}, {where.cores} cores) answer"
+            f"{'s' * (run.threads == 1)} {_round(_HOUR_S / seconds)} questions an hour with {run.bundle} in"
+            f" {run.precision}**, one after the other (graphs of"
             f" {result.settings['mean nodes']} nodes, {number(seconds)} s each). A node more costs"
             f" {_slope(answers)} s, ten tokens of the question {number(10 * _gradient(reading))} ms."
         )

@@ -121,10 +121,10 @@ def _rows(run: int, name: str, about: dict[str, Any], document: dict[str, Any]) 
     yield row("going back", "going back to the fixed part", {}, 1e3)
     yield row("plain token", "token", {"tokens at most": steps}, 1e3)
     yield make_row(run, "plain speed", {"tokens at most": steps}, [1 / one["token"] for one in rounds])
-    yield row("answer", "answer", {"decoding": _PLAIN, "prompt cache": "off"})
-    yield row("answer", "warm answer", {"decoding": _PLAIN, "prompt cache": "on"})
+    yield row("answer", "answer", {"start": "whole prompt", "decoding": _PLAIN})
+    yield row("answer", "warm answer", {"start": kept, "decoding": _PLAIN})
     if "best answer" in rounds[0]:
-        best: Settings = {"decoding": _BEST, "prompt cache": "on"}
+        best: Settings = {"start": kept, "decoding": _BEST}
         yield row("answer", "best answer", best)
         yield row("steps", "steps", best)
         yield make_row(run, "step size", best, [one["fed"] / one["steps"] for one in rounds])

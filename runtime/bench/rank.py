@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 _RESAMPLES = 2000
-_DRAWS = 20_000
+# Exchanges that are drawn: fewer where rows are many, so that memory stays below 100 MB.
+_DRAWS, _LEAST_DRAWS, _MOST_STATISTICS = 20_000, 2000, 4_000_000
 # Statistics that are equal but for rounding.
 _EQUAL = 1e-9
 
@@ -44,7 +45,9 @@ def family_levels(groups: Sequence[Sequence[Samples]]) -> list[list[Level]]:
     """
     if not any(groups):
         return [[] for _ in groups]
-    drawn, found, most = (np.concatenate(parts, axis=-1) for parts in zip(*map(_statistics, groups), strict=True))
+    draws = min(_DRAWS, max(_LEAST_DRAWS, _MOST_STATISTICS // sum(map(len, groups))))
+    statistics = [_statistics(group, draws) for group in groups if group]
+    drawn, found, most = (np.concatenate(parts, axis=-1) for parts in zip(*statistics, strict=True))
     order = np.argsort(-found, kind="stable")
     # Of every draw, the largest among each row and all that look less different.
     largest = np.maximum.accumulate(drawn[:, order][:, ::-1], axis=1)[:, ::-1]
@@ -54,13 +57,11 @@ def family_levels(groups: Sequence[Sequence[Samples]]) -> list[list[Level]]:
     return [[next(rows) for _ in group] for group in groups]
 
 
-def _statistics(group: Sequence[Samples]) -> tuple[_Numbers, _Numbers, _Numbers]:
+def _statistics(group: Sequence[Samples], draws: int) -> tuple[_Numbers, _Numbers, _Numbers]:
     """Of each row the statistic [draws, rows] where processes are exchanged, that found [rows], the largest [rows]."""
-    if not group:
-        return np.empty((_DRAWS, 0)), np.empty(0), np.empty(0)
     first, second = len(group[0][0]), len(group[0][1])
     ranks = np.stack([_ranks(np.array([*before, *after], np.float64)) for before, after in group])
-    before = _draws(first, second)
+    before = _exchanges(first, second, draws)
     ordered = np.sort(ranks, axis=1)
     most = np.maximum(np.abs(ordered[:, :first].sum(1)), np.abs(ordered[:, second:].sum(1)))
     return np.abs(before @ ranks.T), np.abs(ranks[:, :first].sum(1)), most
@@ -68,9 +69,9 @@ def _statistics(group: Sequence[Samples]) -> tuple[_Numbers, _Numbers, _Numbers]
 
 # Groups of a comparison have mostly the same sizes.
 @lru_cache(maxsize=4)
-def _draws(first: int, second: int) -> _Numbers:
+def _exchanges(first: int, second: int, draws: int) -> _Numbers:
     """Which processes count as the first ones [draws, processes]: 1 for these, 0 for the others."""
-    before = np.zeros((_DRAWS, first + second), np.float64)
+    before = np.zeros((draws, first + second), np.float64)
     before[:, :first] = 1
     return np.random.default_rng(0).permuted(before, axis=1)
 

@@ -1,6 +1,7 @@
 """Comparing: what is flagged is a change, and every change that matters is flagged."""
 
 import re
+import tracemalloc
 from itertools import combinations
 
 import numpy as np
@@ -69,6 +70,19 @@ def test_rows_that_move_together_count_as_one_and_others_as_many():
     together = family_levels([[row] * 40])[0][0].found
     assert together == family_levels([[row]])[0][0].found
     assert family_levels([[row, *((one, other) for one, other in apart)]])[0][0].found > 4 * together
+
+
+def test_many_rows_are_compared_in_little_memory_and_still_told():
+    """A sweep of 64 numbers of threads has thousands of rows."""
+    random = np.random.default_rng(3)
+    rows = [(one, other) for one, other in random.standard_normal((3000, 2, 12))]
+    rows[7] = (rows[7][0], rows[7][1] + 100)
+    tracemalloc.start()
+    (levels,) = family_levels([rows])
+    assert tracemalloc.get_traced_memory()[1] < 300e6
+    tracemalloc.stop()
+    assert levels[7].found == levels[7].least
+    assert min(level.found for level in levels[:7]) > 0.05
 
 
 def test_among_rows_that_did_not_change_one_is_flagged_as_rarely_as_is_said():

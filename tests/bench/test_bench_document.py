@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 def scripts(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     yield
-    for name in [name for name in sys.modules if name.split(".")[0] in {"peers", "documents", "document"}]:
+    for name in [name for name in sys.modules if name.split(".")[0] in {"peers", "documents", "document", "standins"}]:
         del sys.modules[name]
 
 
@@ -58,13 +58,28 @@ def test_a_race_is_a_result_like_any_other(scripts):
     assert all(run.options["version"] for run in made.runs)
     peer = next(index for index, run in enumerate(made.runs) if run.engine == "llama.cpp")
     rounds = [row["llama.cpp Q4_0"] for row in found["rounds"]]
-    row = made.find(peer, "answer", **{"prompt cache": "on"})
+    row = made.find(peer, "answer", start="prompt cache")
     assert row.samples == pytest.approx([one["warm answer"] for one in rounds], rel=1e-4)
     assert made.find(peer, "prefill", tokens=512).samples[0] == pytest.approx(512 / rounds[0]["prompt 512"], rel=1e-4)
     assert "## llama.cpp: " in markdown(made)
     found = compare(made, made)
     assert found.regressions == found.untold == 0
     assert len({change.run for change in found.changes}) == 4
+
+
+def test_stand_ins_are_removed_and_nothing_else(scripts, tmp_path):
+    """A folder of somebody's own, named as work by mistake, and emptied."""
+    import standins
+
+    (tmp_path / "bundle-int4").mkdir()
+    (tmp_path / "bundle-int4/model.onnx").touch()
+    (tmp_path / "Q4_0.gguf.made").touch()
+    (tmp_path / "thesis.txt").touch()
+    standins.remove(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+    (tmp_path / "thesis.txt").unlink()
+    standins.remove(tmp_path)
+    assert not tmp_path.exists()
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "benchmarks/results").glob("*.json")), ids=lambda path: path.name)
