@@ -18,7 +18,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from standin import SHAPES, write_checkpoint
+
+from dagger_edge.runtime.bench.provenance import provenance
 
 ROOT = Path(__file__).resolve().parent.parent
 LIMIT_BYTES = 4 << 30
@@ -64,11 +67,13 @@ def main() -> int:
         write_checkpoint(partial, options.shape, 4, options.tokenizer)
         partial.rename(checkpoint)
     result = json.loads(options.out.read_text(encoding="utf-8")) if options.out.exists() else {}
+    command = f"PYTHONPATH=src python benchmarks/export_4b.py --work DIR --shape {options.shape}"
+    result["provenance"] = msgspec.to_builtins(provenance(command))
     for precision in options.precision or PRECISIONS:
         result[precision] = export(checkpoint, options.work / f"bundle-{precision}", precision, keep=options.keep)
         print(precision, json.dumps(result[precision]))  # noqa: T201
         options.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    return 0 if all(row["peak_rss_bytes"] < LIMIT_BYTES for row in result.values()) else 1
+    return 0 if all(result[name]["peak_rss_bytes"] < LIMIT_BYTES for name in PRECISIONS if name in result) else 1
 
 
 if __name__ == "__main__":

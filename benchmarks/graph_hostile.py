@@ -26,6 +26,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
+
+from dagger_edge.runtime.bench.provenance import provenance
 from dagger_edge.runtime.errors import GraphError
 from dagger_edge.runtime.graph import (
     OPS,
@@ -303,6 +306,9 @@ def main() -> None:
         "slowest_ms": {name: round(taken_ms, 1) for name, taken_ms in sorted(examiner.slowest_ms.items())},
         "resident_mib": memory_mib,
         "seconds": round(time.monotonic() - started),
+        "provenance": msgspec.to_builtins(
+            provenance(f"PYTHONPATH=src python benchmarks/graph_hostile.py --inputs {args.inputs} --seed {args.seed}")
+        ),
     }
     print(json.dumps(record, indent=2))  # noqa: T201
     if args.json:

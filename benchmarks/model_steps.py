@@ -16,9 +16,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from tokenizers import Tokenizer
 
+from dagger_edge.runtime.bench.provenance import provenance
 from dagger_edge.runtime.bundle import template_text
 from dagger_edge.runtime.cost import StepCost
 from dagger_edge.runtime.decode import Constraint, Drafter, Limits, NoDrafts, decode
@@ -132,6 +134,9 @@ def main() -> int:
         "data": options.data.name,
         "vocabulary": spelling.size,
         "costs": {},
+        "provenance": msgspec.to_builtins(
+            provenance("PYTHONPATH=src python benchmarks/model_steps.py --tokenizer FILE")
+        ),
     }
     for name, cost in COSTS.items():
         result["costs"][name] = {

@@ -1,10 +1,10 @@
-"""Writes a Gemma 3 checkpoint as a GGUF file in Q4_0 for llama.cpp, as llama-quantize would by its defaults.
+"""Writes a Gemma 3 checkpoint as a GGUF file in Q4_0 or Q8_0 for llama.cpp, as llama-quantize would by its defaults.
 
-    PYTHONPATH=src python benchmarks/standin_gguf.py CHECKPOINT OUT --llama LIBDIR
+    PYTHONPATH=src python benchmarks/standin_gguf.py CHECKPOINT OUT --llama LIBDIR [--type Q8_0]
 
-Matrices of the layers in Q4_0, embedding and head, which are one, in Q6_K, norms in F32; rounded by llama.cpp's own
-library, tensor by tensor, so that it needs little memory. There is no tokenizer in it: it is for timing. LIBDIR holds
-libggml-base.so. 4b: three minutes on two cores, 2.4 GB.
+Q4_0: matrices of the layers in Q4_0, embedding and head, which are one, in Q6_K. Q8_0: all of them in it. Norms in F32;
+rounded by llama.cpp's own library, tensor by tensor, so that it needs little memory. There is no tokenizer in it: it is
+for timing. LIBDIR holds libggml-base.so. 4b in Q4_0: three minutes on two cores, 2.4 GB.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 _Kind = gguf.GGMLQuantizationType
-_FILE_TYPE = gguf.LlamaFileType.MOSTLY_Q4_0
+_FILE_TYPES = {
+    _Kind.Q4_0: gguf.LlamaFileType.MOSTLY_Q4_0,
+    _Kind.Q8_0: gguf.LlamaFileType.MOSTLY_Q8_0,
+}
 _EMBEDDING = "token_embd.weight"
 _ROWS = 4096
 _THREADS = 2
@@ -48,18 +51,18 @@ def quantizer(library: Path) -> Quantize:
     return quantize
 
 
-def write(checkpoint: Path, target: Path, library: Path) -> None:
-    """The GGUF file of ``checkpoint`` at ``target``."""
+def write(checkpoint: Path, target: Path, library: Path, matrices: _Kind = _Kind.Q4_0) -> None:
+    """The GGUF file of ``checkpoint`` at ``target``, its layers' ``matrices`` in Q4_0 or Q8_0."""
     from dagger_edge.export.checkpoint import Checkpoint
 
     quantize = quantizer(library)
     writer = gguf.GGUFWriter(target, "gemma3")
     with Checkpoint.open(checkpoint).weights() as weights, ThreadPoolExecutor(_THREADS) as threads:
-        _describe(writer, weights.config)
+        _describe(writer, weights.config, matrices)
         names = tensor_names(weights.config)
         for name, theirs in names.items():
             shape = weights.config.tensor_shapes[name]
-            kind = _kind(theirs, shape)
+            kind = _kind(theirs, shape, matrices)
             if kind is None:
                 writer.add_tensor_info(theirs, shape, np.dtype(np.float32), int(np.prod(shape)) * 4)
             else:
@@ -69,7 +72,7 @@ def write(checkpoint: Path, target: Path, library: Path) -> None:
         writer.write_kv_data_to_file()
         writer.write_ti_data_to_file()
         for name, theirs in names.items():
-            kind = _kind(theirs, weights.shape(name))
+            kind = _kind(theirs, weights.shape(name), matrices)
             if kind is None:
                 # GGUF's norms multiply by the weight itself, Gemma's by 1 + weight.
                 writer.write_tensor_data(weights.read(name) + np.float32(1))
@@ -87,9 +90,9 @@ def tensor_names(config: Any) -> dict[str, str]:
     return {name: known.get_name(name, try_suffixes=(".weight",)) for name in config.tensor_shapes}
 
 
-def _describe(writer: gguf.GGUFWriter, config: Any) -> None:
+def _describe(writer: gguf.GGUFWriter, config: Any, matrices: _Kind) -> None:
     """Gemma 3's architecture, and a tokenizer that has so many ids and no text."""
-    writer.add_file_type(_FILE_TYPE)
+    writer.add_file_type(_FILE_TYPES[matrices])
     writer.add_context_length(config.context_length)
     writer.add_embedding_length(config.hidden_size)
     writer.add_block_count(config.num_layers)
@@ -108,12 +111,12 @@ def _describe(writer: gguf.GGUFWriter, config: Any) -> None:
     writer.add_tokenizer_model("none")
 
 
-def _kind(name: str, shape: Sequence[int]) -> _Kind | None:
+def _kind(name: str, shape: Sequence[int], matrices: _Kind) -> _Kind | None:
     """The format of a tensor by GGUF's name; None is float32."""
     if name.endswith("norm.weight"):
         return None
-    if name != _EMBEDDING:
-        return _Kind.Q4_0
+    if name != _EMBEDDING or matrices is _Kind.Q8_0:
+        return matrices
     return _Kind.Q8_0 if shape[1] % _Q6_K_BLOCK else _Kind.Q6_K
 
 
@@ -137,9 +140,10 @@ def main() -> int:
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("out", type=Path, help="the GGUF file to write")
     parser.add_argument("--llama", type=Path, required=True, help="folder of llama.cpp's shared libraries")
+    parser.add_argument("--type", choices=[kind.name for kind in _FILE_TYPES], default="Q4_0")
     options = parser.parse_args()
     partial = options.out.with_suffix(".partial")
-    write(options.checkpoint, partial, options.llama)
+    write(options.checkpoint, partial, options.llama, _Kind[options.type])
     partial.rename(options.out)
     return 0
 

@@ -21,6 +21,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from dagger_edge.runtime.bench.provenance import provenance
 from dagger_edge.runtime.bundle import Bundle
 from dagger_edge.runtime.kernels.machine import processor_name, usable_cores
 from dagger_edge.runtime.ort import onnxruntime_version
@@ -99,6 +102,12 @@ def main() -> None:
         "tokens": arguments.tokens,
         "first_ready_s": first["ready_s"],
         **summary(runs, bundle.size_bytes),
+        "provenance": msgspec.to_builtins(
+            provenance(
+                "PYTHONPATH=src python benchmarks/start_up.py --bundle BUNDLE"
+                f" --threads {arguments.threads} --tokens {arguments.tokens} --runs {arguments.runs}"
+            )
+        ),
         "runs": runs,
     }
     text = json.dumps(result, indent=1)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
@@ -46,7 +49,7 @@ def _numbers(_ctx: click.Context, _param: click.Parameter, value: str | None) ->
 @click.option("--threads", callback=_numbers, help="Threads of one operator, e.g. 1,2.  [default: one per core]")
 @click.option("--prefill", callback=_numbers, default="64,256,512", show_default=True, help="Lengths of prompts.")
 @click.option("--questions", type=click.IntRange(min=1), default=12, show_default=True, help="To ask, 12 at most.")
-@click.option("--repeats", type=click.IntRange(1, 1000), default=10, show_default=True, help="Processes of each run.")
+@click.option("--repeats", type=click.IntRange(1, 1000), default=12, show_default=True, help="Processes of each run.")
 @click.option("--samples", callback=_numbers, default="1,4", show_default=True, help="Graphs of a vote.")
 @click.option("--format", "form", type=click.Choice(FORMATS), help="Of the result.  [default: md, or --out's ending]")
 @click.option("--out", type=click.Path(path_type=Path), help="Write the result there; the table goes to stdout.")
@@ -75,6 +78,7 @@ def command(
     if ctx.invoked_subcommand is not None:
         return
     chosen = _format(form, out)
+    _check_folders(out, report)
     _check_report(report)
     from ..runtime.bench.measure import Plan, measure
     from ..runtime.bench.table import markdown
@@ -89,16 +93,21 @@ def command(
         repeats=repeats,
         samples=samples,
     )
-    result = measure(plan, lambda line: click.echo(f"bench: {line}", err=True))
+    result = measure(plan, lambda line: click.echo(f"bench: {line}", err=True), _command())
     _keep(result)
     text = _render(result, chosen)
     if out is not None:
-        out.write_text(text, encoding="utf-8")
+        _write(out, text)
     if report is not None:
         _write_report(result, report)
     click.echo(text if out is None else markdown(result), nl=False)
     if out is None and chosen != "md":
         click.echo(markdown(result), nl=False, err=True)
+
+
+def _command() -> str:
+    """What was typed, without folders: they are of this machine alone."""
+    return shlex.join(["dagger-edge", *(re.sub(r"(^|=)\S*/", r"\1", part) for part in sys.argv[1:])])[:1000]
 
 
 def _format(form: Format | None, out: Path | None) -> Format:
@@ -109,6 +118,13 @@ def _format(form: Format | None, out: Path | None) -> Format:
     if ending not in FORMATS:
         raise UsageError(f"--out {out}: its ending is none of {', '.join(FORMATS)}: give --format as well")
     return ending
+
+
+def _check_folders(*paths: Path | None) -> None:
+    """Before minutes are spent on it."""
+    for path in paths:
+        if path is not None and not path.parent.is_dir():
+            raise UsageError(f"{path}: there is no folder {path.parent}")
 
 
 def _check_report(report: Path | None) -> None:
@@ -139,7 +155,17 @@ def _keep(result: BenchResult) -> None:
 def _write_report(result: BenchResult, path: Path) -> None:
     from ..runtime.bench.report import html_report, svg_report
 
-    path.write_text((html_report if path.suffix == ".html" else svg_report)(result), encoding="utf-8")
+    _write(path, (html_report if path.suffix == ".html" else svg_report)(result))
+
+
+def _write(path: Path, text: str) -> None:
+    """All of it, or what was there before."""
+    from ..runtime.files import write_whole
+
+    try:
+        write_whole(path, text)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written: {error.strerror}") from None
 
 
 @command.command("compare")
@@ -152,9 +178,16 @@ def _write_report(result: BenchResult, path: Path) -> None:
     show_default=True,
     help="Changes of less are not told: 0.05 is 5 %.",
 )
+@click.option(
+    "--level",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.0025,
+    show_default=True,
+    help="Chance that any row is told that did not change.",
+)
 @click.option("--format", "form", type=click.Choice(["md", "json"]), default="md", show_default=True)
 @click.pass_context
-def compare_command(ctx: click.Context, before: Path, after: Path, threshold: float, form: str) -> None:
+def compare_command(ctx: click.Context, before: Path, after: Path, threshold: float, level: float, form: str) -> None:
     """Say what changed beyond noise from BEFORE to AFTER, two results of `dagger-edge bench --format json`.
 
     Exit code 1: something is worse. docs/benchmarks.md says how that is decided.
@@ -162,7 +195,7 @@ def compare_command(ctx: click.Context, before: Path, after: Path, threshold: fl
     from ..runtime.bench.compare import compare
     from ..runtime.bench.words import comparison_text
 
-    found = compare(_read(before), _read(after), threshold=threshold)
+    found = compare(_read(before), _read(after), threshold=threshold, level=level)
     click.echo(_json(found) if form == "json" else comparison_text(found), nl=False)
     if found.regressions:
         ctx.exit(1)

@@ -56,3 +56,23 @@ def regular_file_status(path: Path) -> os.stat_result:
     if not stat.S_ISREG(status.st_mode):
         raise ValueError("a device, pipe or socket")
     return status
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes ``text`` in UTF-8 to ``path``: all of it, or what was there stays, whatever happens meanwhile.
+
+    A device or a pipe is written to as it is.
+
+    Raises:
+        OSError: the folder is missing or may not be written, or there is no room.
+    """
+    target = path.resolve()
+    if target.exists() and not target.is_file():
+        target.write_text(text, encoding="utf-8")
+        return
+    part = target.with_name(f".{target.name[:200]}.{os.getpid()}.part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)

@@ -58,25 +58,28 @@ def truth(slope=SLOPE, others=0.02):
     ]
 
 
-def noisy(value, count, random, *, what):
-    """Samples of ``value``: a few percent from process to process, and now and then a disturbed one."""
+def noisy(value, luck, random, *, what):
+    """Samples of ``value``: each process's own luck, a few percent more, and now and then a disturbed one."""
+    count = len(luck)
     if what in {"steps", "step size"}:
         return [value] * count
     if what == "peak memory":
         return list(value * (1 + 0.001 * random.standard_normal(count)))
-    factor = np.exp(0.03 * random.standard_normal(count))
+    factor = luck * np.exp(0.03 * random.standard_normal(count))
     factor *= np.where(random.random(count) < 0.07, 1 + 0.4 * random.random(count), 1.0)
     return list(value / factor if QUANTITIES[what].better == "higher" else value * factor)
 
 
-def result(seed=None, *, repeats=10, threads=(None,), scale=None, name="a 4B", precision="int8", others=0.02):
+def result(seed=None, *, repeats=12, threads=(None,), scale=None, name="a 4B", precision="int8", others=0.02, luck=0.0):
     """A result with noise of ``seed`` (None: without any).
 
-    ``scale`` is called with quantity and settings, and says how many times slower a row is.
+    ``scale`` is called with quantity and settings, and says how many times slower a row is. ``luck`` is by which
+    share processes differ in all that they do.
     """
     random = None if seed is None else np.random.default_rng(seed)
     runs, rows = [], []
     for index, count in enumerate(threads):
+        own = np.ones(repeats) if random is None else np.exp(luck * random.standard_normal(repeats))
         runs.append(
             BenchRun(
                 bundle=name,
@@ -92,7 +95,7 @@ def result(seed=None, *, repeats=10, threads=(None,), scale=None, name="a 4B", p
         for what, settings, value in truth(SLOPE / (count or 1), others):
             slower = 1.0 if scale is None else scale(what, settings)
             shown = value / slower if QUANTITIES[what].better == "higher" else value * slower
-            samples = [shown] * repeats if random is None else noisy(shown, repeats, random, what=what)
+            samples = [shown] * repeats if random is None else noisy(shown, own, random, what=what)
             rows.append(make_row(index, what, settings, samples))
     made = BenchResult(
         result_version=1,

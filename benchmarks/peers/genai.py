@@ -1,4 +1,4 @@
-"""onnxruntime-genai, opening one of our bundles (its own builder fails on gemma3_text as shipped).
+"""onnxruntime-genai, opening one of our bundles, or its own build (genai_build.py: its builder fails as shipped).
 
 At its best: the threads set (it takes one otherwise), logits of the last token only (our graph's default), past and
 present in one buffer, as long as needed. Tokens are given to it, so that it writes the same answer as the others.
@@ -29,6 +29,7 @@ class Genai:
         config = onnxruntime_genai.Config(str(bundle))
         options = {"intra_op_num_threads": threads}
         config.overlay(json.dumps({"model": {"decoder": {"session_options": options}}}))
+        self._size = sum(file.stat().st_size for file in bundle.iterdir() if file.is_file())
         self._model = onnxruntime_genai.Model(config)
         parameters = onnxruntime_genai.GeneratorParams(self._model)
         parameters.set_search_options(max_length=positions, do_sample=False, past_present_share_buffer=True)
@@ -50,7 +51,7 @@ class Genai:
         self._generator.rewind_to(self._kept)
 
     def about(self) -> dict[str, Any]:
-        return {"version": onnxruntime_genai.__version__, "settings": self._settings}
+        return {"version": onnxruntime_genai.__version__, "model_bytes": self._size, "settings": self._settings}
 
 
 def main() -> None:

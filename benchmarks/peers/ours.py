@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from dagger_edge.runtime.bundle import Bundle
+from dagger_edge.runtime.bundle import WEIGHTS_FILE, Bundle
 from dagger_edge.runtime.context import Context
 from dagger_edge.runtime.cost import DEFAULT, StepCost
 from dagger_edge.runtime.decode import Constraint, Limits, check_finite, decode
@@ -46,7 +46,7 @@ class Ours:
 
     @property
     def extra(self) -> dict[str, Callable[[Request], Answer]]:
-        return {"steps": self._steps, "answer": self._answer}
+        return {"steps": self._steps, "rows": self._rows, "answer": self._answer}
 
     def feed(self, ids: Sequence[int]) -> NDArray[np.float32]:
         return self._context.feed(ids)[-1]
@@ -69,7 +69,9 @@ class Ours:
     def about(self) -> dict[str, Any]:
         manifest = self._bundle.manifest
         return {
-            "version": onnxruntime_version(),
+            "version": f"onnxruntime {onnxruntime_version()}",
+            "bundle": manifest.name,
+            "weights_sha256": manifest.files[WEIGHTS_FILE].sha256,
             "precision": manifest.precision.name,
             "recipe": manifest.precision.recipe,
             "bundle_bytes": self._bundle.size_bytes,
@@ -91,6 +93,22 @@ class Ours:
         seconds = [median(taken[size]) for size in sizes]
         self._cost = StepCost(tuple(sizes), tuple(np.maximum.accumulate(seconds).tolist()))
         return {"sizes": sizes, "seconds": seconds}
+
+    def _rows(self, request: Request) -> Answer:
+        """{"do": "rows", "id": n, "counts": [1, 2, ...], "repeats": n}: median seconds of a step in which so many rows
+        read one id each, as answers do that are decoded together."""
+        begin, seconds = self._context.length, []
+        for count in request["counts"]:
+            self._context.fork(count)
+            taken = []
+            for _ in range(request["repeats"] + 1):
+                started = time.perf_counter()
+                self._context.feed_rows([request["id"]] * count)
+                taken.append(time.perf_counter() - started)
+            # The first is not counted: its buffers are new.
+            seconds.append(median(taken[1:]))
+            self._context.keep_first(begin)
+        return {"counts": request["counts"], "seconds": seconds}
 
     def _answer(self, request: Request) -> Answer:
         """{"do": "answer", "question": "...", "prompt": [...], "ids": [...]}: writes ids as the answer to the question.

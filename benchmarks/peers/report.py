@@ -22,38 +22,20 @@ class Bar(NamedTuple):
     reach: float | None = None
 
 
-_OURS, _PEERS = ("ours INT4", "ours INT8"), ("genai INT4", "llama.cpp Q4_0")
-_BARS = [
-    Bar("plain decode against genai", [("genai INT4", "token")], [("ours INT4", "token")], 1.0),
-    Bar("plain decode against llama.cpp", [("llama.cpp Q4_0", "token")], [("ours INT4", "token")], 1.0),
-    Bar("512 tokens of a prompt", [(name, "prompt 512") for name in _PEERS], [(n, "prompt 512") for n in _OURS], 1.6),
-    *[
-        Bar(f"first token, whole prompt against snapshot, {name}", [(name, "prompt")], [(name, "resumed prompt")], 12.0)
-        for name in _OURS
-    ],
-    Bar("whole answer", [(name, "answer") for name in _PEERS], [(name, "best answer") for name in _OURS], 4.0, 5.0),
-    Bar(
-        "whole answer, prompt cache warm",
-        [(name, "warm answer") for name in _PEERS],
-        [(name, "best answer") for name in _OURS],
-        2.0,
-        2.5,
-    ),
-]
-
-
 class Report:
     """Figures of all rounds.
 
     Args:
         rounds: by engine, what it answered to each request.
         answer: tokens that a whole answer has.
+        bars: what is asked.
 
     Attributes:
         rows: of each round, by engine, its figures in seconds (but for ``steps`` and ``fed``, which are counts).
     """
 
-    def __init__(self, rounds: Sequence[dict[str, Row]], answer: int) -> None:
+    def __init__(self, rounds: Sequence[dict[str, Row]], answer: int, bars: Sequence[Bar]) -> None:
+        self._bars = bars
         self.rows = [{name: _figures(row, answer) for name, row in round_.items()} for round_ in rounds]
 
     @property
@@ -72,7 +54,7 @@ class Report:
 
     def bars(self) -> list[Row]:
         """Each bar's ratio: median and range over the rounds, of the engines whose medians are the least."""
-        return [self._bar(bar) for bar in _BARS]
+        return [self._bar(bar) for bar in self._bars]
 
     def _bar(self, bar: Bar) -> Row:
         slow, fast = (min(figures, key=lambda figure: self.median(*figure)) for figures in (bar.slow, bar.fast))
@@ -91,7 +73,8 @@ class Report:
 
     def markdown(self, engines: dict[str, Row]) -> str:
         """Three tables: the bars, the engines, and what steps of several tokens cost."""
-        return "\n".join([*self._bar_table(), "", *self._engine_table(engines), "", *self._step_table(engines)])
+        bars = [*self._bar_table(), ""] if self._bars else []
+        return "\n".join([*bars, *self._engine_table(engines), "", *self._step_table(engines)])
 
     def _bar_table(self) -> list[str]:
         lines = ["| what | slower | faster | times faster (range) | bar | |", "|---|---|---|---|---|---|"]

@@ -8,11 +8,12 @@ from typing import Literal, NamedTuple
 from msgspec import Struct
 
 from ..errors import UsageError
-from .rank import holm, least_level, rank_test, ratio_interval
-from .rows import QUANTITIES, BenchResult, BenchRun, Row, Settings
+from .rank import Level, family_levels, ratio_interval
+from .rows import OURS, QUANTITIES, BenchResult, BenchRun, Row, Settings
 from .table import title
 
-THRESHOLD, LEVEL = 0.05, 0.05
+# Of twenty comparisons of results that do not differ, one in which a row is told happens once in twenty times.
+THRESHOLD, LEVEL = 0.05, 0.05 / 20
 # From so much work of others on, what was measured is theirs as well.
 BUSY_CORES = 0.2
 # The same: no change beyond noise and threshold. Untold: too few samples for so many rows.
@@ -30,7 +31,7 @@ class Change(Struct, frozen=True):
         before, after: medians.
         slower: how many times worse it is by the medians; below 1 it is better.
         interval: 95 % bootstrap interval of that.
-        level: p of the rank test, corrected for the number of rows; 1 where the row is not tested.
+        level: p of the rank test, corrected for all rows; 1 where the row is not tested.
         tested: whether a verdict was asked for; derived rows repeat others.
         verdict: of it.
     """
@@ -85,11 +86,10 @@ class _Pair(NamedTuple):
 
 
 class _Rule(NamedTuple):
-    """Threshold, level, the number of rows that are tested, and the machine's own changes by run."""
+    """Threshold, level, and the machine's own changes by run."""
 
     threshold: float
     level: float
-    tested: int
     drift: Mapping[str, tuple[float, float]]
 
 
@@ -99,8 +99,8 @@ def compare(
     """Joins both on their settings.
 
     A row is worse where three things hold: its median is worse by more than ``threshold``; it is worse by more than the
-    machine itself, where its own speeds fell; and by a rank test of the samples, corrected for the number of rows
-    (Holm), chance would do that in fewer than ``level`` of all comparisons.
+    machine itself, where its own speeds fell; and by a rank test in which whole processes are exchanged
+    (`rank.family_levels`), chance would tell any row in fewer than ``level`` of all comparisons.
 
     Raises:
         UsageError: no row is in both.
@@ -111,10 +111,10 @@ def compare(
     machine = [pair for pair in pairs if pair.before.kind == "machine"]
     others = [pair for pair in pairs if pair.before.kind != "machine"]
     tested = [pair for pair in others if pair.before.kind == "figure"]
-    levels = dict(zip(map(id, tested), holm([_level(pair) for pair in tested]), strict=True))
+    levels = _levels(tested)
     speeds = [pair for pair in machine if QUANTITIES[pair.before.what].timed]
     drift = {pair.run: _drift(pair.run, speeds) for pair in speeds}
-    rule = _Rule(threshold, level, len(tested), drift)
+    rule = _Rule(threshold, level, drift)
     changes = [_change(pair, levels.get(id(pair)), rule) for pair in others]
     count = {verdict: sum(change.verdict == verdict for change in changes) for verdict in ("worse", "better", "untold")}
     return Comparison(
@@ -133,7 +133,7 @@ def compare(
 
 def _joined(before: BenchResult, after: BenchResult) -> tuple[list[_Pair], tuple[list[str], list[str]]]:
     """Rows of the same run, quantity and settings; and the names of those that stand alone."""
-    several = any(len({_bundle(run) for run in result.runs}) > 1 for result in (before, after))
+    several = any(len({(run.engine, _bundle(run)) for run in result.runs}) > 1 for result in (before, after))
     first, second = ({_key(result, row, several): row for row in result.rows} for result in (before, after))
     pairs = [_Pair(key[0], row, second[key]) for key, row in first.items() if key in second]
     alone = [
@@ -156,7 +156,8 @@ def _key(result: BenchResult, row: Row, several: bool) -> _Key:
     """What rows are joined on. One bundle may be compared with another; where there are several, they have to match."""
     run = result.runs[row.run]
     threads = "one thread per core" if run.threads is None else f"threads {run.threads}"
-    name = ", ".join([*([_bundle(run)] if several else []), run.provider, threads])
+    engine = [] if run.engine == OURS else [run.engine]
+    name = ", ".join([*engine, *([_bundle(run)] if several else []), run.provider, threads])
     return name, row.what, tuple(sorted(row.settings.items()))
 
 
@@ -164,8 +165,14 @@ def _described(key: _Key) -> str:
     return f"{key[0]}: {title(key[1], dict(key[2]))}"
 
 
-def _level(pair: _Pair) -> float:
-    return rank_test(pair.before.samples, pair.after.samples)
+def _levels(pairs: Sequence[_Pair]) -> dict[int, Level]:
+    """By the identity of pairs; those of the same run have samples of the same processes."""
+    groups: dict[tuple[str, int, int], list[_Pair]] = {}
+    for pair in pairs:
+        groups.setdefault((pair.run, len(pair.before.samples), len(pair.after.samples)), []).append(pair)
+    found = family_levels([[(pair.before.samples, pair.after.samples) for pair in group] for group in groups.values()])
+    pairs_of = zip(groups.values(), found, strict=True)
+    return {id(pair): level for group, levels in pairs_of for pair, level in zip(group, levels, strict=True)}
 
 
 def _slower(row: Row, before: float, after: float) -> float:
@@ -176,7 +183,7 @@ def _slower(row: Row, before: float, after: float) -> float:
     return worse / better if better else float("inf")
 
 
-def _change(pair: _Pair, adjusted: float | None, settings: _Rule) -> Change:
+def _change(pair: _Pair, level: Level | None, rule: _Rule) -> Change:
     row, slower = pair.before, pair.slower
     low, high = ratio_interval(row.samples, pair.after.samples)
     if row.better == "higher":
@@ -190,22 +197,21 @@ def _change(pair: _Pair, adjusted: float | None, settings: _Rule) -> Change:
         after=pair.after.median,
         slower=slower,
         interval=(low, high),
-        level=1.0 if adjusted is None else adjusted,
-        tested=adjusted is not None,
-        verdict="same" if adjusted is None else _verdict(pair, adjusted, settings),
+        level=1.0 if level is None else level.found,
+        tested=level is not None,
+        verdict="same" if level is None else _verdict(pair, level, rule),
     )
 
 
-def _verdict(pair: _Pair, adjusted: float, rule: _Rule) -> Verdict:
+def _verdict(pair: _Pair, level: Level, rule: _Rule) -> Verdict:
     allowed = 1 + rule.threshold
     # The machine's own slowness is not the program's; nor is its quickness.
     drift = rule.drift.get(pair.run, (1.0, 1.0)) if QUANTITIES[pair.before.what].timed else (1.0, 1.0)
     beyond = pair.slower > allowed * max(1.0, drift[1]) or pair.slower < min(1.0, drift[0]) / allowed
     if not beyond:
         return "same"
-    if adjusted > rule.level:
-        enough = least_level(len(pair.before.samples), len(pair.after.samples)) * rule.tested <= rule.level
-        return "same" if enough else "untold"
+    if level.found > rule.level:
+        return "same" if level.least <= rule.level else "untold"
     return "worse" if pair.slower > 1 else "better"
 
 

@@ -44,7 +44,7 @@ class Plan:
     threads: tuple[int | None, ...] = (None,)
     prefill: tuple[int, ...] = (64, 256, 512)
     questions: int = 12
-    repeats: int = 10
+    repeats: int = 12
     samples: tuple[int, ...] = (1, 4)
     drag: float = 0.0
 
@@ -69,19 +69,22 @@ class _Setup:
     job: Job
 
 
-def measure(plan: Plan, progress: Callable[[str], None] = lambda _line: None) -> BenchResult:
+def measure(
+    plan: Plan, progress: Callable[[str], None] = lambda _line: None, command: str | None = None
+) -> BenchResult:
     """Measures ``plan``: the machine first, then ``repeats`` rounds in which each run has a process of its own, after a
     round that is not counted.
 
     Args:
         plan: what to measure.
         progress: called with a line of text before each part.
+        command: what measures this again, for the provenance.
 
     Raises:
         BundleError, ProviderError, ModelError, UsageError: as of `Solver.open` and `Solver.solve`; an error of a
             measuring process is raised here.
     """
-    origin = provenance()
+    origin = provenance(command)
     setups = _setups(plan)
     for setup in setups:
         progress(_ceiling_line(setup, plan.provider))

@@ -189,8 +189,10 @@ def _choose(result: BenchResult, threads: int | None) -> int:
 
 def _alike(result: BenchResult, run: BenchRun) -> list[int]:
     """Runs of the same bundle on the same provider."""
-    same = (run.weights_sha256, run.provider)
-    return [place for place, other in enumerate(result.runs) if (other.weights_sha256, other.provider) == same]
+    same = (run.engine, run.weights_sha256, run.provider)
+    return [
+        place for place, other in enumerate(result.runs) if (other.engine, other.weights_sha256, other.provider) == same
+    ]
 
 
 def _threads(result: BenchResult, place: int) -> int:

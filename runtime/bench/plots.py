@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
-from .rows import MODEL_PART, READING_PART, REST_PART, BenchResult, Row
+from .rows import MODEL_PART, OURS, READING_PART, REST_PART, BenchResult, Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _COLORS = ("#2f6bc4", "#e0843a", "#3a9a6b", "#8a63b8", "#b8456b", "#6d655e", "#2aa1b3", "#a39a1e")
 _PARTS = {READING_PART: "#7a9cc6", MODEL_PART: "#e0a458", REST_PART: "#8bb59b"}
 _SIZE = (7.6, 3.6)
-_SETTINGS = {
+SETTINGS = {
     "svg.fonttype": "none",
     "svg.hashsalt": "dagger-edge",
     "font.family": "sans-serif",
@@ -42,14 +42,16 @@ def load_matplotlib() -> Any:
     try:
         import matplotlib as mpl
     except ImportError:
-        raise UsageError("a report needs matplotlib: pip install 'dagger-edge[bench]', or leave --report out") from None
+        raise UsageError(
+            "a report needs matplotlib: pip install 'dagger-edge[report]', or leave --report out"
+        ) from None
     return mpl
 
 
 def pictures(result: BenchResult) -> list[str]:
     """Each plot as an SVG document of its own."""
     mpl = load_matplotlib()
-    with mpl.rc_context(_SETTINGS):
+    with mpl.rc_context(SETTINGS):
         return [_alone(draw, result) for draw in _chosen(result)]
 
 
@@ -59,7 +61,7 @@ def picture(result: BenchResult) -> str:
     from matplotlib.figure import Figure
 
     draws = _chosen(result)
-    with mpl.rc_context(_SETTINGS):
+    with mpl.rc_context(SETTINGS):
         figure = Figure((_SIZE[0], _SIZE[1] * len(draws)), layout="constrained")
         for axes, draw in zip(figure.subplots(len(draws), squeeze=False)[:, 0], draws, strict=True):
             draw(axes, result)
@@ -67,11 +69,12 @@ def picture(result: BenchResult) -> str:
 
 
 def run_name(result: BenchResult, index: int) -> str:
-    """A run as pictures name it: its letter, precision and threads."""
+    """A run as pictures name it: its letter, a peer's engine, precision and threads."""
     run = result.runs[index]
     threads = "" if run.threads is None else f", {run.threads} thread{'s' * (run.threads > 1)}"
     letter = LETTERS[index] if index < len(LETTERS) else str(index + 1)
-    return f"{letter}: {_plain(run.precision)}{threads}"
+    engine = "" if run.engine == OURS else f"{_plain(run.engine)} "
+    return f"{letter}: {engine}{_plain(run.precision)}{threads}"
 
 
 def _plain(text: str) -> str:
@@ -146,16 +149,16 @@ def _prefill(axes: Axes, result: BenchResult) -> None:
 
 def _threads(axes: Axes, result: BenchResult) -> None:
     """Points: answers a minute by threads, a line for each bundle."""
-    bundles: dict[str, list[tuple[int, Row]]] = {}
+    bundles: dict[tuple[str, str, str], list[tuple[int, Row]]] = {}
     for index, run in enumerate(result.runs):
         row = result.find(index, "answers")
         if row is not None:
             threads = run.threads or result.provenance.cores
-            bundles.setdefault(run.weights_sha256, []).append((threads, row))
-    for color, (digest, found) in enumerate(bundles.items()):
-        first = next(run for run in result.runs if run.weights_sha256 == digest)
+            bundles.setdefault((run.engine, run.bundle, run.precision), []).append((threads, row))
+    for color, ((engine, _, precision), found) in enumerate(bundles.items()):
         found.sort(key=lambda pair: pair[0])
-        _line(axes, found, _COLORS[color % len(_COLORS)], _plain(first.precision))
+        name = precision if engine == OURS else f"{engine} {precision}"
+        _line(axes, found, _COLORS[color % len(_COLORS)], _plain(name))
     axes.set_xlabel("threads")
     axes.set_ylabel("answers a minute")
     axes.set_xticks(sorted({threads for found in bundles.values() for threads, _ in found}))

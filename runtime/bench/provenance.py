@@ -18,8 +18,11 @@ from .rows import Provenance
 _PACKAGES = ("numpy", "tokenizers", "llguidance")
 
 
-def provenance() -> Provenance:
+def provenance(command: str | None = None) -> Provenance:
     """Of what is measured now, by this code.
+
+    Args:
+        command: what measures it again, without folders of this machine.
 
     Raises:
         ProviderError: onnxruntime is missing or too old.
@@ -41,6 +44,7 @@ def provenance() -> Provenance:
         memory_bytes=memory_bytes()[0],
         load=round(os.getloadavg()[0], 2),
         energy=energy_source(),
+        command=command,
     )
 
 

@@ -52,8 +52,9 @@ def html_report(result: BenchResult) -> str:
         f"<section><h1>dagger-edge bench</h1>{_list(origin(result))}</section>",
         f'<section class="plots">{plots}</section>',
         *(_run(result, index) for index in range(len(result.runs))),
-        f"<section><h2>The questions</h2>{_questions(result)}</section>",
     ]
+    if result.task is None:
+        body.append(f"<section><h2>The questions</h2>{_questions(result)}</section>")
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
@@ -87,9 +88,10 @@ def _run(result: BenchResult, index: int) -> str:
     )
     ceiling = "".join(f"<p>{escape(line.replace('**', ''))}</p>" for line in ceiling_lines(run))
     rows = [cells(row) for row in result.rows if row.run == index]
+    weights = "" if run.weights_sha256 is None else f"<p>weights {escape(run.weights_sha256[:16])}…</p>"
     return (
         f'<section><h2>{letter}: {escape(run_title(run))}</h2><div class="figures">{figures}</div>{ceiling}'
-        f'<div class="table">{_table(rows)}</div><p>weights {escape(run.weights_sha256[:16])}…</p></section>'
+        f'<div class="table">{_table(rows)}</div>{weights}</section>'
     )
 
 

@@ -19,6 +19,8 @@ Number = Annotated[float, Meta(ge=0, le=1e18)]
 # A machine's row says what the machine does, a figure's what the program does on it; a derived one repeats others.
 Kind = Literal["machine", "figure", "derived"]
 Better = Literal["lower", "higher"]
+# The engine that peers are compared with.
+OURS = "dagger-edge"
 
 
 class Quantity(Struct, frozen=True):
@@ -37,9 +39,11 @@ QUANTITIES: Mapping[str, Quantity] = {
     "memory speed": Quantity("GB/s", _MORE, "machine"),
     "matrix speed": Quantity("GMAC/s", _MORE, "machine"),
     "other work": Quantity("cores", _LESS, "machine", timed=False),
+    "graph": Quantity("us", _LESS),
     "load": Quantity("s", _LESS),
     "prefill": Quantity("tokens/s", _MORE),
     "first token": Quantity("ms", _LESS),
+    "going back": Quantity("ms", _LESS),
     "plain token": Quantity("ms", _LESS),
     "plain speed": Quantity("tokens/s", _MORE, "derived"),
     "token": Quantity("ms", _LESS),
@@ -55,6 +59,7 @@ QUANTITIES: Mapping[str, Quantity] = {
     "vote": Quantity("s", _LESS),
     "vote speed": Quantity("tokens/s", _MORE, "derived"),
     "step": Quantity("ms", _LESS),
+    "batch step": Quantity("ms", _LESS),
     "peak memory": Quantity("MB", _LESS, timed=False),
     "energy": Quantity("J", _LESS),
 }
@@ -138,22 +143,26 @@ class BenchRun(Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         bundle: its name.
         precision: of the bundle.
-        weights_sha256: of the file of weights.
+        weights_sha256: of the file of weights; null where there is none, or a peer's.
         size_bytes: of the bundle.
         prefix_tokens: ids that every prompt begins with, whose state need not be computed; 0 where there is none.
         provider: ``cpu`` or ``cuda``.
         threads: of one operator; null is what onnxruntime chose (one per physical core).
         ceiling: null where the provider's is not measured.
+        engine: what ran it; another than ``dagger-edge`` is a peer, and the bundle the file or folder that it opened.
+        options: the engine's own settings, as text.
     """
 
     bundle: Text
     precision: Text
-    weights_sha256: Sha256
+    weights_sha256: Sha256 | None
     size_bytes: Bytes
     prefix_tokens: Annotated[int, Meta(ge=0, le=1 << 24)]
     provider: ProviderName
     threads: Count | None
     ceiling: Ceiling | None
+    engine: Text = OURS
+    options: dict[Text, Text] = {}
 
 
 class Provenance(Struct, frozen=True, forbid_unknown_fields=True):
@@ -172,6 +181,7 @@ class Provenance(Struct, frozen=True, forbid_unknown_fields=True):
         memory_bytes: of the machine.
         load: of the machine before anything was measured, tasks that ran or waited over a minute; null if not told.
         energy: what the energy was told by; null where nothing tells it.
+        command: that measures it again; folders are left out of it.
     """
 
     dagger_edge: Text
@@ -186,6 +196,7 @@ class Provenance(Struct, frozen=True, forbid_unknown_fields=True):
     memory_bytes: Bytes
     load: Number | None
     energy: Text | None
+    command: Text | None = None
 
 
 class BenchResult(Struct, frozen=True, forbid_unknown_fields=True):
@@ -199,6 +210,7 @@ class BenchResult(Struct, frozen=True, forbid_unknown_fields=True):
         repeats: processes that were measured for each run, after one that was not.
         runs: bundles, providers and threads.
         rows: what was found, run by run.
+        task: what was done, where it was not the questions of the benchmark.
     """
 
     result_version: Literal[1]
@@ -208,6 +220,7 @@ class BenchResult(Struct, frozen=True, forbid_unknown_fields=True):
     repeats: Count
     runs: Annotated[tuple[BenchRun, ...], Meta(min_length=1)]
     rows: tuple[Row, ...]
+    task: Text | None = None
 
     def __post_init__(self) -> None:
         """Refuses, with ValueError, rows of no run."""

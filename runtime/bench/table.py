@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from .rows import BenchResult, BenchRun, Ceiling, Row
+from .rows import OURS, BenchResult, BenchRun, Ceiling, Row
 
 _HEAD = ("", "median", "quartiles", "unit", "n", "ceiling", "reached")
 
@@ -35,23 +35,33 @@ def origin(result: BenchResult) -> list[str]:
         f"dagger-edge {where.dagger_edge}{commit}; {versions}",
         f"{where.processor} ({', '.join(where.instructions) or 'no instructions known'}), {where.cores} cores,"
         f" {where.memory_bytes / 1e9:.1f} GB, {where.system}; {where.created}{load}",
-        f"{result.questions} questions in each of {result.repeats} processes, after one that is not counted;"
-        " medians over processes, lower and upper quartile",
+        f"{_done(result)}; medians, lower and upper quartile",
         f"energy: {energy}",
+        *([] if where.command is None else [f"command: {where.command}"]),
     ]
+
+
+def _done(result: BenchResult) -> str:
+    if result.task is not None:
+        return result.task
+    return f"{result.questions} questions in each of {result.repeats} processes, after one that is not counted"
 
 
 def run_title(run: BenchRun) -> str:
     """A run in a few words."""
     threads = "one thread per core" if run.threads is None else f"threads {run.threads}"
-    return f"{run.bundle}, {run.precision}, {run.provider}, {threads}"
+    engine = "" if run.engine == OURS else f"{run.engine}: "
+    return f"{engine}{run.bundle}, {run.precision}, {run.provider}, {threads}"
 
 
 def ceiling_lines(run: BenchRun) -> list[str]:
     """What the machine allows, in sentences."""
+    options = (
+        [f"Settings: {', '.join(f'{name} {value}' for name, value in run.options.items())}."] if run.options else []
+    )
     if run.ceiling is None:
-        return [f"Ceiling: not measured on {run.provider}."]
-    return [_ceiling(run.ceiling)]
+        return [*options, *([f"Ceiling: not measured on {run.provider}."] if run.engine == OURS else [])]
+    return [*options, _ceiling(run.ceiling)]
 
 
 def _ceiling(bound: Ceiling) -> str:

@@ -1,16 +1,18 @@
 """Comparing: what is flagged is a change, and every change that matters is flagged."""
 
+import re
+import tracemalloc
 from itertools import combinations
 
 import numpy as np
 import pytest
 from bench_samples import result
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from dagger_edge.runtime.bench.compare import compare
-from dagger_edge.runtime.bench.rank import holm, least_level, rank_test, ratio_interval
+from dagger_edge.runtime.bench.rank import family_levels, ratio_interval
 from dagger_edge.runtime.bench.words import comparison_text
 from dagger_edge.runtime.errors import UsageError
 
@@ -25,62 +27,84 @@ def verdicts(found, wanted):
     }
 
 
+def slow_by_a_fifth(what, _settings):
+    return 1.0 if what in TIMED_OTHERWISE else 1.2
+
+
 def counted(one, other):
-    """The p of the rank test by looking at every arrangement."""
+    """The p of Mann-Whitney's test by looking at every arrangement."""
     both = [*one, *other]
     places = range(len(both))
 
-    def wins(first):
-        return sum(both[i] > both[j] for i in first for j in set(places) - set(first))
+    def from_middle(first):
+        wins = sum((both[i] > both[j]) + (both[i] == both[j]) / 2 for i in first for j in set(places) - set(first))
+        return abs(wins - len(one) * len(other) / 2)
 
-    found = wins(tuple(range(len(one))))
-    least = min(found, len(one) * len(other) - found)
-    all_of_them = [wins(first) for first in combinations(places, len(one))]
-    return min(1.0, 2 * sum(number <= least for number in all_of_them) / len(all_of_them))
+    all_of_them = [from_middle(first) for first in combinations(places, len(one))]
+    return sum(number >= from_middle(tuple(range(len(one)))) for number in all_of_them) / len(all_of_them)
 
 
-@given(st.lists(st.integers(), min_size=4, max_size=9, unique=True), st.integers(2, 7))
-def test_the_rank_test_is_exact(values, cut):
-    """An approximation is wrong where it counts: in the tail, with ten samples."""
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(0, 12), min_size=4, max_size=9), st.integers(2, 7))
+def test_the_level_of_a_single_row_is_that_of_the_exact_rank_test(values, cut):
+    """An approximation is wrong where it counts: in the tail, with ten samples. Ties are no difference."""
     one, other = values[: min(cut, len(values) - 1)], values[min(cut, len(values) - 1) :]
-    assert rank_test(one, other) == pytest.approx(counted(one, other))
+    (((found, _),),) = family_levels([[(one, other)]])
+    # Of 20,000 arrangements, four standard deviations.
+    assert found == pytest.approx(counted(one, other), abs=0.015)
 
 
 def test_equal_samples_are_no_difference():
     """Counts of steps are the same in every process."""
-    assert rank_test([36.0] * 10, [36.0] * 10) == 1
-    assert rank_test([36.0] * 10, [40.0] * 10) == pytest.approx(least_level(10, 10))
-    assert rank_test([1, 2, 2, 3], [2, 2, 2, 2]) == 1
+    (((found, _),),) = family_levels([[([36.0] * 10, [36.0] * 10)]])
+    assert found == 1
+    (((found, least),),) = family_levels([[([36.0] * 10, [40.0] * 10)]])
+    assert found == least < 1e-3
 
 
-def test_many_samples_take_no_longer_and_still_tell():
-    random = np.random.default_rng(0)
-    one, other = random.standard_normal((2, 400))
-    assert rank_test(list(one), list(other)) > 0.05
-    assert rank_test(list(one), list(other + 2)) < 1e-4
+def test_rows_that_move_together_count_as_one_and_others_as_many():
+    """Corrected row by row, ten processes would see little of what all rows show: all share a process's luck."""
+    random = np.random.default_rng(2)
+    luck, apart = random.standard_normal((2, 10)), random.standard_normal((40, 2, 10))
+    row = (luck[0], luck[1] + 1.7)
+    together = family_levels([[row] * 40])[0][0].found
+    assert together == family_levels([[row]])[0][0].found
+    assert family_levels([[row, *((one, other) for one, other in apart)]])[0][0].found > 4 * together
 
 
-def test_holm_corrects_each_by_how_many_are_left():
-    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    assert holm([0.9, 0.001]) == pytest.approx([0.9, 0.002])
-    assert holm([]) == []
+def test_many_rows_are_compared_in_little_memory_and_still_told():
+    """A sweep of 64 numbers of threads has thousands of rows."""
+    random = np.random.default_rng(3)
+    rows = [(one, other) for one, other in random.standard_normal((3000, 2, 12))]
+    rows[7] = (rows[7][0], rows[7][1] + 100)
+    tracemalloc.start()
+    (levels,) = family_levels([rows])
+    assert tracemalloc.get_traced_memory()[1] < 300e6
+    tracemalloc.stop()
+    assert levels[7].found == levels[7].least
+    assert min(level.found for level in levels[:7]) > 0.05
 
 
-def test_among_rows_that_did_not_change_one_is_flagged_in_a_twentieth_of_all_comparisons_at_most():
-    """Each row tested at 5 % by itself, two of three comparisons of twenty rows would flag something."""
+def test_among_rows_that_did_not_change_one_is_flagged_as_rarely_as_is_said():
+    """Each row tested at 5 % by itself, two of three comparisons of twenty rows would flag something; and processes of
+    which each has its own luck, in all rows, are no excuse."""
     random = np.random.default_rng(1)
-    tries = 300
-    flagged = 0
-    for _ in range(tries):
-        pairs = random.standard_normal((20, 2, 10))
-        flagged += min(holm([rank_test(list(one), list(other)) for one, other in pairs])) <= 0.05
-    # Five percent, and three standard deviations.
-    assert flagged / tries <= 0.05 + 3 * (0.05 * 0.95 / tries) ** 0.5
+    tries = 100
+    for luck in (0.0, 3.0):
+        flagged = 0
+        for _ in range(tries):
+            pairs = random.standard_normal((20, 2, 10)) + luck * random.standard_normal((1, 2, 10))
+            levels = family_levels([[(one, other) for one, other in pairs]])[0]
+            flagged += min(level.found for level in levels) <= 0.05
+        # Five percent, and three standard deviations.
+        assert flagged / tries <= 0.05 + 3 * (0.05 * 0.95 / tries) ** 0.5
 
 
-def test_no_row_is_flagged_between_identical_runs_in_20_tries():
+@pytest.mark.parametrize("luck", [0.0, 0.1])
+def test_no_row_is_flagged_between_identical_runs_in_20_tries(luck):
+    """Also where each process is a tenth quicker or slower for all of its life, as placement in memory makes it."""
     for seed in range(20):
-        found = compare(result(2 * seed), result(2 * seed + 1))
+        found = compare(result(2 * seed, luck=luck), result(2 * seed + 1, luck=luck))
         assert (found.regressions, found.improvements) == (0, 0), comparison_text(found)
 
 
@@ -88,7 +112,7 @@ def test_a_slowdown_of_20_percent_is_flagged_in_nearly_every_row_that_has_it():
     """Of everything that takes time, with disturbed processes on both sides."""
     shares = []
     for seed in range(10):
-        slow = result(100 + seed, scale=lambda what, _: 1.0 if what in TIMED_OTHERWISE else 1.2)
+        slow = result(100 + seed, scale=slow_by_a_fifth)
         found = compare(result(seed), slow)
         tested = [change for change in found.changes if change.tested and change.what not in TIMED_OTHERWISE]
         shares.append(found.regressions / len(tested))
@@ -98,12 +122,20 @@ def test_a_slowdown_of_20_percent_is_flagged_in_nearly_every_row_that_has_it():
     assert sum(shares) / len(shares) > 0.9
 
 
+def test_a_slowdown_of_20_percent_is_flagged_though_processes_differ_by_as_much():
+    seen = [
+        compare(result(seed, luck=0.07), result(100 + seed, luck=0.07, scale=slow_by_a_fifth)).regressions > 0
+        for seed in range(20)
+    ]
+    assert sum(seen) >= 18
+
+
 def test_a_slowdown_of_one_row_is_flagged_there_and_nowhere_else():
     def slower(what, settings):
         return 1.2 if (what, settings.get("tokens")) == ("step", 8) else 1.0
 
     named = [verdicts(compare(result(seed), result(50 + seed, scale=slower)), "worse") for seed in range(20)]
-    assert sum(found == {("step", 8)} for found in named) >= 18
+    assert sum(found == {("step", 8)} for found in named) >= 14
     assert all(found <= {("step", 8)} for found in named)
 
 
@@ -130,7 +162,7 @@ def test_a_machine_that_is_slower_itself_is_not_the_programs_fault():
 def test_a_machine_that_others_used_is_told():
     """Runs with two threads slow down by more than the machine's speeds when others take a core: seen here."""
     found = compare(result(1), result(2, others=1.3))
-    assert any("1.3 cores while the second was measured" in note for note in found.notes)
+    assert any(re.search(r"1\.[234] cores while the second was measured", note) for note in found.notes)
     assert not compare(result(1), result(2)).notes
 
 

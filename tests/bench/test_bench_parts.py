@@ -5,15 +5,19 @@ import io
 import json
 import re
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
+import msgspec
 import numpy as np
 import pytest
 from bench_samples import LOAD, READ, result
+from msgspec.structs import replace
 
 from dagger_edge.runtime.bandwidth import memory_bandwidth
 from dagger_edge.runtime.bench import energy, provenance
 from dagger_edge.runtime.bench.ceiling import bundle_load, ceiling_of, prefill_bound, step_bound
+from dagger_edge.runtime.bench.compare import compare
 from dagger_edge.runtime.bench.energy import Meter, energy_source
 from dagger_edge.runtime.bench.job import Job
 from dagger_edge.runtime.bench.measure import Plan
@@ -24,6 +28,7 @@ from dagger_edge.runtime.bench.stopwatch import Stopwatch
 from dagger_edge.runtime.bench.table import comma_separated, json_lines, markdown, table
 from dagger_edge.runtime.bundle import Bundle
 from dagger_edge.runtime.errors import BundleError, ProviderError, UsageError
+from dagger_edge.runtime.files import write_whole
 from dagger_edge.runtime.solver import demo_bundle
 
 
@@ -190,8 +195,6 @@ def test_what_is_no_result_is_refused(data):
 
 
 def as_json(made):
-    import msgspec
-
     return json.loads(msgspec.json.encode(made))
 
 
@@ -214,8 +217,6 @@ def test_rows_for_programs_carry_all_that_they_depend_on():
 
 def test_runs_without_a_ceiling_do_not_shift_the_columns():
     """Of a GPU, beside one of the CPU."""
-    from msgspec.structs import replace
-
     made = result(1, threads=(1, 2))
     made = replace(made, runs=(replace(made.runs[0], ceiling=None), made.runs[1]))
     records = list(csv.DictReader(io.StringIO(comma_separated(made))))
@@ -238,3 +239,35 @@ def test_a_table_is_one_of_markdown():
     lines = table(("", "n"), [["a", "1"]])
     assert re.fullmatch(r"\| -+ \| -+: \|", lines[1])
     assert len({len(line) for line in lines}) == 1
+
+
+def test_a_file_is_written_whole_or_stays_as_it_was(tmp_path):
+    """Ctrl-C or a full disk after minutes of measuring, and half a result in place of the last one."""
+    path, link = tmp_path / "result.json", tmp_path / "link.json"
+    link.symlink_to(path)
+    write_whole(link, "first\n")
+    assert link.is_symlink()
+    with pytest.raises(UnicodeEncodeError):
+        write_whole(path, "second" * 100_000 + "\ud800")
+    assert path.read_text("utf-8") == "first\n"
+    assert {file.name for file in tmp_path.iterdir()} == {"result.json", "link.json"}
+    write_whole(path, "third")
+    assert path.read_text("utf-8") == "third"
+    write_whole(Path("/dev/null"), "lost")
+
+
+def test_a_peer_is_told_apart_from_us_with_its_settings():
+    """In one table, its figures would pass for ours."""
+    made = result(1, threads=(1, 2))
+    peer = replace(made.runs[1], engine="llama.cpp", options={"n_batch": "2048"}, weights_sha256=None, ceiling=None)
+    made = decode_result(msgspec.json.encode(replace(made, runs=(made.runs[0], peer), task="one graph of 314 tokens")))
+    text = markdown(made)
+    assert "## llama.cpp: a 4B, int8, cpu, threads 2" in text
+    assert "Settings: n_batch 2048." in text
+    assert "one graph of 314 tokens" in text
+    assert "processes" not in text
+    found = compare(made, made)
+    assert {change.run for change in found.changes} == {
+        "a 4B, int8, cpu, threads 1",
+        "llama.cpp, a 4B, int8, cpu, threads 2",
+    }

@@ -2,7 +2,9 @@
 
 import re
 import sys
+import tomllib
 from html.parser import HTMLParser
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -91,5 +93,9 @@ def test_a_plot_without_its_rows_is_left_out():
 
 def test_without_matplotlib_one_line_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(UsageError, match=r"dagger-edge\[bench\]"):
+    with pytest.raises(UsageError, match=r"dagger-edge\[report\]"):
         html_report(result(1))
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8"))["project"]
+    (needs,) = project["optional-dependencies"]["report"]
+    # An extra that is not there installs nothing, and one that brings torch takes minutes for a plot.
+    assert needs.startswith("matplotlib")

@@ -39,7 +39,8 @@ def fake(monkeypatch):
     """What is asked for is noted, and nothing is measured: `tests/bench` does."""
     plans = []
 
-    def measure(plan, progress):
+    def measure(plan, progress, command):
+        assert command.startswith("dagger-edge")
         plans.append(plan)
         progress("round 1 of 1")
         return result(1)
@@ -100,6 +101,8 @@ def test_a_report_is_written(fake, tmp_path, name, begins):
     [
         (("--out", "result.txt"), "its ending is none of md, json, jsonl, csv"),
         (("--report", "page.pdf"), "its ending is none of .html, .svg"),
+        (("--out", "not-there/result.json"), "there is no folder not-there"),
+        (("--report", "not-there/page.html"), "there is no folder not-there"),
         (("--questions", 13), "from 1 to 12"),
         (("--threads", "2,2"), "threads has something twice"),
     ],
@@ -125,7 +128,7 @@ def test_a_report_without_matplotlib_is_refused_before_anything_is_measured(fake
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     error = run("--report", tmp_path / "page.html").exception
     assert isinstance(error, UsageError)
-    assert "dagger-edge[bench]" in str(error)
+    assert "dagger-edge[report]" in str(error)
     assert not fake
 
 

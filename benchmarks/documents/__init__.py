@@ -1,0 +1,1 @@
+"""Parts of docs/benchmarks.md: tables and pictures of the committed results. `document.py` puts them in."""

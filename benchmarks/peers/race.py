@@ -1,0 +1,204 @@
+"""Engines in turns: rounds in which each does every part of the work, and the document that comes of it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dagger_edge import __version__
+from dagger_edge.runtime.kernels.machine import cache_bytes, instructions, memory_bytes
+
+from .process import Peer
+from .report import Bar, Report
+from .task import Task
+
+ROOT = Path(__file__).resolve().parents[2]
+# Positions for peers beyond prompt and answer; they allocate all at once.
+ROOM = 16
+_CUT = 512
+_SIZES = [1, 2, 4, 6, 8, 16]
+_REPEATS = 3
+_SLICES = 4
+# Ids that every engine reads before anything is timed: they bring its weights into memory.
+_WARM_UP = 8
+_READ_BYTES = 1 << 24
+_PACKAGES = ("onnxruntime", "onnxruntime-genai", "llguidance", "tokenizers", "numpy", "torch", "transformers")
+
+
+# By an engine's name, the module of `peers` and its arguments; names of ours begin with ``ours``.
+Commands = Mapping[str, tuple[str, Sequence[str]]]
+
+
+@dataclass(frozen=True)
+class Race:
+    """What is run.
+
+    Attributes:
+        commands: how each engine is started.
+        task: what all do.
+        rounds: of all parts.
+        steps: single steps that are timed in a round.
+        threads: of every engine.
+        bars: what is asked of the ratios.
+    """
+
+    commands: Commands
+    task: Task
+    rounds: int
+    steps: int
+    threads: int
+    bars: Sequence[Bar] = ()
+
+    def run(self, about: dict[str, Any]) -> tuple[dict[str, Any], str]:
+        """The document of results, of provenance ``about``, and tables in Markdown."""
+        started = time.perf_counter()
+        with ExitStack() as stack:
+            engines = [stack.enter_context(self._open(name)) for name in self.commands]
+            for engine in engines:
+                engine.ask("read", ids=self.task.prompt[:_WARM_UP], cut=_WARM_UP)
+            rounds = [self._round(engines, number) for number in range(self.rounds)]
+            memory = {engine.name: engine.ask("memory")["peak_rss_bytes"] for engine in engines}
+        report = Report(rounds, len(self.task.answer), self.bars)
+        told = {
+            engine.name: {
+                **engine.about,
+                "peak_rss_bytes": memory[engine.name],
+                "idle_cpu_s": round(engine.idle_cpu_s, 2),
+                "medians": report.medians(engine.name),
+            }
+            for engine in engines
+        }
+        document = {
+            "passed": report.passed,
+            "bars": report.bars(),
+            "engines": told,
+            "logits_correlation": _agreement(rounds[0]),
+            "task": {
+                "problem": self.task.number,
+                "prompt_tokens": len(self.task.prompt),
+                "fixed_tokens": self.task.fixed,
+                "answer_tokens": len(self.task.answer),
+            },
+            "rounds": report.rows,
+            "provenance": {**about, "run_seconds": round(time.perf_counter() - started)},
+        }
+        return document, report.markdown(told)
+
+    def _open(self, name: str) -> Peer:
+        engine = Peer(name, *self.commands[name])
+        say(f"{name}: open after {engine.about['load_seconds']} s")
+        return engine
+
+    def _round(self, engines: list[Peer], number: int) -> dict[str, dict[str, Any]]:
+        """What each engine answers to each request; the seconds of its single steps are joined."""
+        task, turn = self.task, number % len(engines)
+        engines = engines[turn:] + engines[:turn]
+        rows: dict[str, dict[str, Any]] = {engine.name: {"write": {"seconds": []}} for engine in engines}
+        own = [engine for engine in engines if engine.name.startswith("ours")]
+
+        def each(some: list[Peer], do: str, **request: Any) -> None:
+            for engine in some:
+                rows[engine.name][do] = engine.ask(do, **request)
+                say(f"round {number + 1}: {engine.name} {do} {rows[engine.name][do].get('seconds', '')}")
+
+        each(engines, "read", ids=task.prompt, cut=min(_CUT, len(task.prompt)))
+        if number == 0:
+            each(engines, "keep", length=task.fixed)
+        each(engines, "resume", ids=task.prompt[task.fixed :])
+        for part in np.array_split(np.array(task.answer[: self.steps]), _SLICES):
+            for engine in engines:
+                seconds = engine.ask("write", ids=part.tolist())["seconds"]
+                rows[engine.name]["write"]["seconds"] += seconds
+                say(f"round {number + 1}: {engine.name} write {len(part)} ids in {sum(seconds):.2f} s")
+        each(own, "steps", ids=task.answer[: max(_SIZES)], sizes=_SIZES, repeats=_REPEATS)
+        each(own, "answer", question=task.question, prompt=task.prompt, ids=task.answer)
+        return rows
+
+
+def _agreement(first: dict[str, dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """How the logits after the prompt correlate with those of the engine that read it first (one model, rounded in
+    several ways), and with the same engine's when it had gone back to the fixed part (whether going back is right)."""
+    logits = {name: [np.array(row[do]["logits"]) for do in ("read", "resume")] for name, row in first.items()}
+    size = min(len(read) for read, _ in logits.values())
+    reference = next(iter(logits.values()))[0][:size]
+
+    def correlation(one: NDArray[np.floating], other: NDArray[np.floating]) -> float:
+        return round(float(np.corrcoef(one, other)[0, 1]), 4)
+
+    return {
+        name: {"with_first": correlation(reference, read[:size]), "resumed": correlation(read, resumed)}
+        for name, (read, resumed) in logits.items()
+    }
+
+
+def chosen(found: Commands, only: str | None) -> Commands:
+    """Those that ``only`` names; all by default."""
+    names = list(found) if only is None else [name.strip() for name in only.split(",")]
+    unknown = set(names) - set(found)
+    if unknown:
+        raise SystemExit(f"--only: there is no {', '.join(sorted(unknown))}; there are {', '.join(found)}")
+    return {name: found[name] for name in names}
+
+
+def into_page_cache(path: Path) -> None:
+    """Reads a file, or the files of a folder, so that no engine waits for the disk."""
+    for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+        if not file.is_file():
+            continue
+        with file.open("rb", buffering=0) as opened:
+            while opened.read(_READ_BYTES):
+                pass
+
+
+def provenance(threads: int, rounds: int, steps: int, model: str, command: str) -> dict[str, Any]:
+    """What the figures hold for, before anything is measured."""
+    processor = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    return {
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "commit": _git("rev-parse", "HEAD"),
+        "changed": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "dagger_edge": __version__,
+        "system": f"{platform.system()} {platform.release()}",
+        "processor": processor[0].partition(": ")[2] if processor else platform.machine(),
+        "instructions": instructions(),
+        "cores": os.cpu_count(),
+        "cache_bytes": cache_bytes(),
+        "memory_bytes": memory_bytes()[0],
+        "load_average": os.getloadavg()[0],
+        "python": platform.python_version(),
+        "packages": {name: found for name in _PACKAGES if (found := _version(name)) is not None},
+        "model": model,
+        "threads": threads,
+        "rounds": rounds,
+        "steps": steps,
+        "command": f"{command} --rounds {rounds} --steps {steps}",
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=False)
+    return done.stdout.strip()
+
+
+def say(text: str) -> None:
+    """A line on stderr."""
+    print(text, file=sys.stderr, flush=True)  # noqa: T201
