@@ -1,0 +1,100 @@
+"""A bundle: intact, readable, and computing here what it computed where it was exported."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import BundleError
+from ..files import Bar
+from .probe import ANSWER_S, Answer, Probe
+from .report import Check, Provider, Status
+
+if TYPE_CHECKING:
+    from ..bundle import Bundle
+
+_EXPORT_AGAIN = "copy or export the bundle again"
+
+
+def open_bundle(path: Path, provider: Provider, bar: Bar) -> tuple[Bundle | None, Check]:
+    """The bundle, every file of which was read and compared; None where it is none.
+
+    Needs msgspec, and so is called only where that is known to be there.
+    """
+    from ..bundle import Bundle
+
+    try:
+        opened = Bundle.open(path, bar=bar)
+    except BundleError as error:
+        return None, _check("bundle", "failure", *_split(str(error)))
+    made_for = opened.manifest.made_for
+    if provider not in made_for:
+        finding = f"{path} is made for {' and '.join(made_for)}, not for {provider}"
+        return opened, _check("bundle", "failure", finding, "export it with --precision fp16, or use --provider cpu")
+    finding = f"{path}: {len(opened.manifest.files)} files, {opened.size_bytes / 1e6:,.1f} MB, all intact"
+    return opened, _check("bundle", "ok", finding)
+
+
+def times_of(bundle: Bundle) -> list[float]:
+    """When it was made and its files were changed, in seconds since 1970."""
+    times = [(bundle.path / name).stat().st_mtime for name in bundle.manifest.files]
+    try:
+        made = datetime.fromisoformat(bundle.manifest.created)
+    except ValueError:
+        return times
+    return [*times, made.timestamp()]
+
+
+def ask_known_answer(probe: Probe, path: Path, provider: Provider) -> Answer:
+    """What the model says here; see `worker`."""
+    return probe.ask("known_answer", str(path), provider, seconds=ANSWER_S)
+
+
+def check_known_answer(answer: Answer) -> Check:
+    """Whether that is what it said where it was exported."""
+    if answer.value is None:
+        if answer.kind == "BundleError":
+            return _check("known-answer", "failure", *_split(answer.error))
+        finding = f"no answer: {answer.error}"
+        remedy = "free memory, or use a smaller bundle" if answer.ended else "see the checks above, or report it"
+        return _check("known-answer", "failure", finding, remedy)
+    found, seconds = answer.value["answer"], answer.value["seconds"]
+    if found is None:
+        finding = f"none in this bundle; model and tokenizer load ({seconds:.1f} s)"
+        return _check("known-answer", "warning", finding, "export the bundle again, without --no-verify")
+    finding = f"as at export: {found['tokens']} tokens, logits within {found['difference']:.2g}"
+    return _check("known-answer", "ok", f"{finding} (allowed: {found['tolerance']:.2g}), in {seconds:.1f} s")
+
+
+def check_network(answer: Answer) -> Check:
+    """That no network is needed: the answer was computed without one."""
+    if answer.value is None:
+        return _check("network", "skipped", "nothing was answered")
+    return _check("network", "ok", f"not needed: all of this ran {answer.network}")
+
+
+def check_measurements(probe: Probe, path: Path, provider: Provider) -> Check:
+    """What was measured here and is kept, by which decoding decides how much to guess."""
+    answer = probe.ask("measurements", str(path), provider)
+    if answer.value is None:
+        return _check(
+            "measurements", "warning", f"cannot be read: {answer.error}", "see the checks above, or report it"
+        )
+    steps, best = answer.value["steps"], answer.value["best"]
+    told = "no steps measured yet (the first question does it)"
+    if steps:
+        (few, short), (many, long) = steps[0], steps[-1]
+        told = f"a step of {few} takes {short * 1e3:.3g} ms, of {many} {long * 1e3:.3g} ms"
+    kernel = f"the best kernel here is {best}" if best else "no kernels measured (`dagger-edge measure` does it)"
+    return _check("measurements", "ok", f"{told}; {kernel}")
+
+
+def _split(message: str) -> tuple[str, str]:
+    """What is wrong and what to do, which an error of a bundle has behind its last semicolon."""
+    finding, _, remedy = message.rpartition("; ")
+    return (finding, remedy) if finding else (remedy, _EXPORT_AGAIN)
+
+
+def _check(name: str, status: Status, finding: str, remedy: str | None = None) -> Check:
+    return Check(name, "bundle", status, finding, remedy)
