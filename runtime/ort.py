@@ -43,7 +43,7 @@ def load_onnxruntime() -> onnxruntime:
     """The module onnxruntime.
 
     Raises:
-        ProviderError: it is missing or too old.
+        ProviderError: it is missing, broken or too old.
     """
     try:
         import onnxruntime
@@ -51,6 +51,12 @@ def load_onnxruntime() -> onnxruntime:
         raise ProviderError(
             "onnxruntime is not installed: pip install 'dagger-edge[cpu]', or 'dagger-edge[cuda]' for an NVIDIA GPU"
         ) from None
+    if not hasattr(onnxruntime, "__version__"):
+        # A folder without its modules is a package to Python all the same.
+        raise ProviderError(
+            "onnxruntime is broken, as after uninstalling one of two: pip uninstall -y onnxruntime onnxruntime-gpu,"
+            " then pip install 'dagger-edge[cpu]' (or [cuda]); `dagger-edge doctor` says more"
+        )
     if _version(onnxruntime) < OLDEST_ONNXRUNTIME:
         wanted = ".".join(map(str, OLDEST_ONNXRUNTIME))
         raise ProviderError(

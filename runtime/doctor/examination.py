@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ... import __version__
 from ..control_groups import ROOT
 from ..files import Bar, packaged_bundle
-from . import machine, packages, providers, sealed
+from . import machine, onnxruntimes, packages, providers, sealed
 from .needs import Needs
 from .probe import Answer, Probe
 from .report import Area, Check, Provider, Report, exit_code
@@ -30,21 +30,23 @@ def examine(
     """Looks at packages, providers, the machine, and a bundle.
 
     Args:
-        bundle: its folder; None is the demo's in the package.
+        bundle: its folder; None is the demo's in the package, which answers on the CPU whatever the provider.
         provider: that is to be used.
         bar: called with the bytes of the bundle before they are read.
         root: where ``proc`` and ``sys`` are; for tests.
     """
-    path = packaged_bundle() if bundle is None else bundle
     with Probe() as probe:
-        return _Examination(path, provider, bar, root, probe).report()
+        return _Examination(bundle, provider, bar, root, probe).report()
 
 
 class _Examination:
     """The state of one: what was found so far decides what can be looked at."""
 
-    def __init__(self, path: Path, provider: Provider, bar: Bar, root: Path, probe: Probe) -> None:
-        self._path, self._provider, self._bar, self._root, self._probe = path, provider, bar, root, probe
+    def __init__(self, bundle: Path | None, provider: Provider, bar: Bar, root: Path, probe: Probe) -> None:
+        self._path = packaged_bundle() if bundle is None else bundle
+        self._provider, self._bar, self._root, self._probe = provider, bar, root, probe
+        # On which it is to answer.
+        self._answering: Provider = "cpu" if bundle is None else provider
         self._checks: dict[str, Check] = {}
 
     def report(self) -> Report:
@@ -65,12 +67,14 @@ class _Examination:
         return all(self._checks[name].status in {"ok", "warning"} for name in names)
 
     def _look_at_packages(self) -> None:
-        self._installed = packages.onnxruntimes()
+        self._installed = onnxruntimes.installed_onnxruntimes()
         self._add(packages.check_python(), *packages.check_packages(self._probe))
-        self._add(packages.check_onnxruntime(self._probe, self._installed, self._provider))
+        self._add(onnxruntimes.check_onnxruntime(self._probe, self._installed, self._provider))
 
     def _look_at_providers(self) -> None:
-        if not self._works("package-numpy", "onnxruntime"):
+        # Two onnxruntimes may work all the same, until one of them goes.
+        usable = self._works("onnxruntime") or len(self._installed) > 1
+        if not usable or not self._works("package-numpy"):
             reason = "numpy or onnxruntime cannot be used"
             self._add(*(Check(f"provider-{name}", "providers", "skipped", reason) for name in ("cpu", "cuda")))
             return
@@ -80,10 +84,16 @@ class _Examination:
     def _open(self) -> Bundle | None:
         if not self._works("package-msgspec"):
             self._add(Check("bundle", "bundle", "skipped", "msgspec, which reads its manifest, cannot be used"))
-            return None
-        opened, check = sealed.open_bundle(self._path, self._provider, self._bar)
+            return self._without_bundle()
+        opened, check = sealed.open_bundle(self._path, self._bar)
         self._add(check)
+        if opened is None:
+            return self._without_bundle()
+        self._add(sealed.check_made_for(opened, self._answering))
         return opened
+
+    def _without_bundle(self) -> None:
+        self._add(Check("bundle-provider", "providers", "skipped", _UNREAD))
 
     def _look_at_machine(self, opened: Bundle | None) -> None:
         self._add(machine.check_processor(self._root), machine.check_cores(self._root))
@@ -101,9 +111,9 @@ class _Examination:
         answer = Answer()
         reason = self._obstacle(opened)
         if reason is None:
-            answer = sealed.ask_known_answer(self._probe, self._path, self._provider)
+            answer = sealed.ask_known_answer(self._probe, self._path, self._answering)
             self._add(sealed.check_known_answer(answer), sealed.check_network(answer))
-            self._add(sealed.check_measurements(self._probe, self._path, self._provider))
+            self._add(sealed.check_measurements(self._probe, self._path, self._answering))
         else:
             names = ("known-answer", "network", "measurements")
             self._add(*(Check(name, "bundle", "skipped", reason) for name in names))
@@ -111,8 +121,9 @@ class _Examination:
 
     def _obstacle(self, opened: Bundle | None) -> str | None:
         """Why no answer can be asked for."""
-        if opened is None or not self._works("bundle"):
-            return _UNREAD if opened is None else "the bundle is not for this provider"
+        if opened is None:
+            return _UNREAD
         needed = [name for name in self._checks if name.startswith("package-")]
-        broken = [name for name in (*needed, f"provider-{self._provider}", "memory", "limits") if not self._works(name)]
+        needed += [f"provider-{self._answering}", "bundle-provider", "memory", "limits"]
+        broken = [name for name in needed if not self._works(name)]
         return f"{broken[0]} would be needed first" if broken else None

@@ -53,7 +53,7 @@ def check_cores(root: Path = ROOT) -> Check:
 
 
 def check_memory(needs: Needs, root: Path = ROOT) -> Check:
-    """Whether the bundle fits into what is free, control groups included. ``root`` is where ``proc`` and ``sys`` are."""
+    """Whether the bundle fits into what is free, by control groups too. ``root`` is where ``proc`` and ``sys`` are."""
     free = available_memory(root)
     finding = f"{_mb(free)} free for this process, {_mb(needs.memory)} needed for an answer of full length"
     remedy = "end other programs, raise the container's limit, or export a smaller precision (--precision int4)"
@@ -66,24 +66,19 @@ def check_memory(needs: Needs, root: Path = ROOT) -> Check:
 
 def check_limits(needs: Needs) -> Check:
     """The limits of this process (`ulimit`): address space, data, open files."""
-    for kind, flag, words, wanted in (
-        (resource.RLIMIT_AS, "v", "address space", needs.addresses),
-        (resource.RLIMIT_DATA, "d", "data", needs.memory),
+    for kind, flag, name, words, wanted in (
+        (resource.RLIMIT_AS, "v", "AS", "address space", needs.addresses),
+        (resource.RLIMIT_DATA, "d", "DATA", "data", needs.memory),
     ):
         limit = resource.getrlimit(kind)[0]
         if limit != resource.RLIM_INFINITY and limit < wanted:
             finding = f"{words} is limited to {_mb(limit)}, {_mb(wanted)} may be needed"
-            return _check("limits", "failure", finding, f"ulimit -{flag} unlimited (systemd: Limit{flag_name(flag)}=)")
+            return _check("limits", "failure", finding, f"ulimit -{flag} unlimited (systemd: Limit{name}=infinity)")
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if files != resource.RLIM_INFINITY and files < _FEW_FILES:
         finding = f"{files} files may be open at a time: too few beside a server's connections"
-        return _check("limits", "warning", finding, "ulimit -n 1024 (systemd: LimitNOFILE=)")
+        return _check("limits", "warning", finding, "ulimit -n 1024 (systemd: LimitNOFILE=1024)")
     return _check("limits", "ok", f"no limit on memory that would be met; {files} files may be open")
-
-
-def flag_name(flag: str) -> str:
-    """What systemd calls the limit that ``ulimit`` sets by ``flag``."""
-    return {"v": "AS", "d": "DATA"}[flag]
 
 
 def check_disk(needs: Needs, bundle: Path) -> Check:

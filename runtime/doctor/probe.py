@@ -124,16 +124,15 @@ class Probe:
 
 
 def _environment() -> dict[str, str]:
-    """Ours, so that modules are found where this process finds them, and not in the working directory unless it does."""
+    """Ours, with which modules are found where this process finds them, and nowhere else."""
     path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
-    # A crash leaves no file behind, and its place is told.
     return {**os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1", "PYTHONUTF8": "1"}
 
 
 def _unnamed_file() -> IO[bytes] | None:
     """One that needs no disk where the system has such; None where there is no room for any."""
     try:
-        if sys.platform == "linux":
+        if hasattr(os, "memfd_create"):
             return open(os.memfd_create("doctor"), "r+b", buffering=0)  # noqa: PTH123 (it has no path)
         return tempfile.TemporaryFile(buffering=0)
     except OSError:

@@ -13,11 +13,14 @@ from .report import Check, Provider, Status
 
 _GPU_PACKAGE = "onnxruntime-gpu"
 _GET_GPU = "pip uninstall -y onnxruntime && pip install 'dagger-edge[cuda]'"
-_GET_LIBRARIES = "pip install 'dagger-edge[cuda]' brings the right ones"
-# What the loader says of a library that CUDA's provider needs.
-_MISSING_LIBRARY = re.compile(r"(lib[\w.+-]+\.so[.\d]*): (?:cannot open shared object file|undefined symbol)")
-# A requirement of an extra: ``nvidia-cudnn-cu12~=9.0; extra == "cudnn"``.
+_GET_LIBRARIES = "pip install 'dagger-edge[cuda]' brings the libraries"
+# What the loader says of a library that CUDA's provider needs, and what onnxruntime says that it requires.
+_MISSING_LIBRARY = re.compile(r"(lib[\w.+-]+\.so[.\d]*): (?:cannot open shared object|undefined symbol)")
+_REQUIRED = re.compile(r"Require (cuDNN \S+ and CUDA \d+)")
+# A requirement of an extra: ``nvidia-cudnn-cu13~=9.0; extra == "cudnn"``.
 _REQUIREMENT = re.compile(r"^(nvidia-[\w-]+)\s*(~=|>=|==|<)\s*([\d.]+).*extra ==")
+# How packages of NVIDIA's are named for one CUDA: ``nvidia-cudnn-cu12``.
+_OF_CUDA = re.compile(r"-cu\d+$")
 
 
 def check_cpu(probe: Probe) -> Check:
@@ -59,35 +62,39 @@ def check_cuda(probe: Probe, installed: dict[str, str], provider: Provider, root
 
 def _why(answer: Answer, driver: str | None) -> tuple[str, str]:
     """Why no session runs on CUDA, and the remedy: the likeliest cause that there are signs of."""
-    missing = _MISSING_LIBRARY.search(f"{answer.said} {answer.error}")
-    wrong = _wrong_libraries()
-    if missing:
-        finding = f"{missing[1]} cannot be loaded, which onnxruntime-gpu needs"
-    elif wrong:
-        finding = f"no session runs on the GPU: {wrong[0]}"
-    elif driver is None:
-        finding = "no session runs on the GPU: there is no NVIDIA driver"
-    else:
-        finding = f"no session runs on the GPU: {answer.error or 'onnxruntime took the CPU in its place'}"
-    if driver is None:
-        remedy = "install the NVIDIA driver (in a container: start it with the GPU), or use --provider cpu"
-        return finding, f"{remedy}; {_GET_LIBRARIES}" if missing else remedy
-    return finding, f"{'; '.join(wrong) + ': ' if wrong else ''}{_GET_LIBRARIES}; else update the driver ({driver})"
+    said = f"{answer.said} {answer.error}"
+    missing, required, wrong = _MISSING_LIBRARY.search(said), _REQUIRED.search(said), _wrong_libraries()
+    causes = [] if driver else ["there is no NVIDIA driver"]
+    causes += [f"{missing[1]} cannot be loaded"] if missing else []
+    causes += wrong or ([f"it requires {required[1]}"] if required else [])
+    if not causes:
+        causes = [answer.error or "onnxruntime took the CPU in its place"]
+    remedies = [] if driver else ["install the NVIDIA driver (in a container: start it with the GPU)"]
+    if missing or wrong:
+        remedies.append(_GET_LIBRARIES)
+    elif driver:
+        remedies += [f"update the driver ({driver})", _GET_LIBRARIES]
+    return f"no session runs on the GPU: {', '.join(causes)}", f"{'; '.join(remedies)}; or use --provider cpu"
 
 
 def _wrong_libraries() -> list[str]:
-    """What of NVIDIA's packages is not what the installed onnxruntime-gpu asks for."""
+    """What of NVIDIA's packages is not what the installed onnxruntime-gpu asks for, or is of another CUDA."""
+    installed = {
+        name: item.version
+        for item in importlib.metadata.distributions()
+        if (name := str(item.metadata["Name"]).lower().replace("_", "-")).startswith("nvidia-")
+    }
     wrong = []
     for requirement in importlib.metadata.requires(_GPU_PACKAGE) or []:
-        found = _REQUIREMENT.match(requirement)
-        if found is None:
+        if (found := _REQUIREMENT.match(requirement)) is None:
             continue
-        try:
-            version = importlib.metadata.version(found[1])
-        except importlib.metadata.PackageNotFoundError:
-            continue
-        if not _fits(release(version), found[2], release(found[3])):
-            wrong.append(f"{found[1]} is {version}, and must be {found[2]}{found[3]}")
+        name, operator, version = found.groups()
+        stem = _OF_CUDA.sub("", name)
+        others = [other for other in installed if _OF_CUDA.sub("", other) == stem]
+        if name in installed and not _fits(release(installed[name]), operator, release(version)):
+            wrong.append(f"{name} is {installed[name]} and must be {operator}{version}")
+        elif name not in installed and others:
+            wrong.append(f"{others[0]} is of another CUDA than {name}{operator}{version}")
     return wrong
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _EXPORT_AGAIN = "copy or export the bundle again"
 
 
-def open_bundle(path: Path, provider: Provider, bar: Bar) -> tuple[Bundle | None, Check]:
+def open_bundle(path: Path, bar: Bar) -> tuple[Bundle | None, Check]:
     """The bundle, every file of which was read and compared; None where it is none.
 
     Needs msgspec, and so is called only where that is known to be there.
@@ -28,12 +28,18 @@ def open_bundle(path: Path, provider: Provider, bar: Bar) -> tuple[Bundle | None
         opened = Bundle.open(path, bar=bar)
     except BundleError as error:
         return None, _check("bundle", "failure", *_split(str(error)))
-    made_for = opened.manifest.made_for
-    if provider not in made_for:
-        finding = f"{path} is made for {' and '.join(made_for)}, not for {provider}"
-        return opened, _check("bundle", "failure", finding, "export it with --precision fp16, or use --provider cpu")
     finding = f"{path}: {len(opened.manifest.files)} files, {opened.size_bytes / 1e6:,.1f} MB, all intact"
     return opened, _check("bundle", "ok", finding)
+
+
+def check_made_for(bundle: Bundle, provider: Provider) -> Check:
+    """Whether the bundle's graph has kernels on ``provider``."""
+    made_for = bundle.manifest.made_for
+    finding = f"the bundle is made for {' and '.join(made_for)}"
+    if provider in made_for:
+        return Check("bundle-provider", "providers", "ok", finding)
+    remedy = "export it with --precision fp16 for CUDA, or use --provider cpu"
+    return Check("bundle-provider", "providers", "failure", f"{finding}, not for {provider}", remedy)
 
 
 def times_of(bundle: Bundle) -> list[float]:
