@@ -82,18 +82,17 @@ class _Examination:
         self._add(providers.check_cuda(self._probe, self._installed, self._provider, self._root))
 
     def _open(self) -> Bundle | None:
-        if not self._works("package-msgspec"):
-            self._add(Check("bundle", "bundle", "skipped", "msgspec, which reads its manifest, cannot be used"))
-            return self._without_bundle()
-        opened, check = sealed.open_bundle(self._path, self._bar)
+        opened = None
+        if self._works("package-msgspec"):
+            opened, check = sealed.open_bundle(self._path, self._bar)
+        else:
+            check = Check("bundle", "bundle", "skipped", "msgspec, which reads its manifest, cannot be used")
         self._add(check)
         if opened is None:
-            return self._without_bundle()
-        self._add(sealed.check_made_for(opened, self._answering))
+            self._add(Check("bundle-provider", "providers", "skipped", _UNREAD))
+        else:
+            self._add(sealed.check_made_for(opened, self._answering))
         return opened
-
-    def _without_bundle(self) -> None:
-        self._add(Check("bundle-provider", "providers", "skipped", _UNREAD))
 
     def _look_at_machine(self, opened: Bundle | None) -> None:
         self._add(machine.check_processor(self._root), machine.check_cores(self._root))
