@@ -57,13 +57,13 @@ def check_cuda(probe: Probe, installed: dict[str, str], provider: Provider, root
         if answer.value["right"]:
             return _cuda("ok", f"a session runs on the GPU, and multiplies rightly; {driver or 'driver unknown'}")
         return _cuda("failure", "a product of small matrices on the GPU is wrong", "check driver and GPU")
-    return _cuda("failure" if asked else "warning", *_why(answer, driver))
+    return _cuda("failure" if asked else "warning", *_why(answer, driver, _wrong_libraries()))
 
 
-def _why(answer: Answer, driver: str | None) -> tuple[str, str]:
-    """Why no session runs on CUDA, and the remedy: the likeliest cause that there are signs of."""
+def _why(answer: Answer, driver: str | None, wrong: list[str]) -> tuple[str, str]:
+    """Why no session runs on CUDA, and the remedy: the likeliest causes that there are signs of."""
     said = f"{answer.said} {answer.error}"
-    missing, required, wrong = _MISSING_LIBRARY.search(said), _REQUIRED.search(said), _wrong_libraries()
+    missing, required = _MISSING_LIBRARY.search(said), _REQUIRED.search(said)
     causes = [] if driver else ["there is no NVIDIA driver"]
     causes += [f"{missing[1]} cannot be loaded"] if missing else []
     causes += wrong or ([f"it requires {required[1]}"] if required else [])

@@ -21,9 +21,9 @@ class Farm:
             for entry in place.iterdir():
                 mine = self.site / entry.name
                 # Not what starts by itself, nor what says that dagger-edge is installed from somewhere.
-                if entry.suffix != ".pth" and not entry.name.startswith(("__editable__", "dagger_edge")):
-                    if not mine.exists():
-                        mine.symlink_to(entry)
+                started = entry.suffix == ".pth" or entry.name.startswith(("__editable__", "dagger_edge"))
+                if not started and not mine.exists():
+                    mine.symlink_to(entry)
         self.environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
 
     def remove(self, name):

@@ -51,7 +51,7 @@ class Machine:
             [self.python, "-m", "dagger_edge", *command],
             capture_output=True,
             env=self.environment,
-            preexec_fn=set_limit,  # noqa: PLW1509
+            preexec_fn=set_limit,
             check=False,
         )
 
