@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import tomllib
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,11 @@ from farm import ROOT, Farm
 
 from dagger_edge.runtime.bundle import Bundle
 from dagger_edge.runtime.control_groups import allowed_processors
-from dagger_edge.runtime.doctor import machine, providers, sealed
+from dagger_edge.runtime.doctor import machine, packages, providers, sealed
 from dagger_edge.runtime.doctor.needs import Needs
 from dagger_edge.runtime.doctor.probe import Answer, Probe
 from dagger_edge.runtime.doctor.report import Check, Report, exit_code
-from dagger_edge.runtime.requirements import OLDEST_ONNXRUNTIME, OLDEST_PYTHON, PACKAGES, dotted, release
+from dagger_edge.runtime.requirements import OLDEST_ONNXRUNTIME, OLDEST_PYTHON, PACKAGES, Bounds, dotted, release
 from dagger_edge.runtime.solver import demo_bundle
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
@@ -211,6 +212,23 @@ def test_files_of_the_future_are_a_warning(tmp_path):
     assert (check.status, "1970-01-02" in check.finding) == ("warning", True)
     os.utime(folder / "model.onnx", (4e9, 4e9))
     assert machine.check_clock(sealed.times_of(Bundle.open(folder))).status == "warning"
+
+
+def test_a_missing_file_is_named(tmp_path):
+    """A copy that was cut short: the model would fail to load, with a message of onnxruntime's."""
+    folder = Path(shutil.copytree(demo_bundle(), tmp_path / "bundle"))
+    (folder / "tokenizer.json").unlink()
+    opened, check = sealed.open_bundle(folder, lambda _: nullcontext(lambda _: None))
+    assert (opened, check.status, check.remedy) == (None, "failure", "copy or export the bundle again")
+    assert "tokenizer.json is missing" in check.finding
+
+
+def test_a_package_outside_its_bounds_is_a_failure():
+    """One that is there, and imports, and lacks what is called later."""
+    with Probe() as probe:
+        check = packages._check_package("tokenizers", Bounds((99,)), probe)
+    assert (check.status, check.finding.split()[1:]) == ("failure", ["is", "not", "tokenizers>=99"])
+    assert check.remedy == "pip install --upgrade 'tokenizers>=99'"
 
 
 def test_files_that_may_not_be_read_are_named(tmp_path):

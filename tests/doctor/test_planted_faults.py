@@ -74,13 +74,6 @@ def no_llguidance(machine):
     machine.farm().remove("llguidance")
 
 
-def old_tokenizers(machine):
-    farm = machine.farm()
-    for folder in farm.site.glob("tokenizers-*.dist-info"):
-        folder.unlink()
-    farm.add_metadata("tokenizers", "0.15.2")
-
-
 def two_onnxruntimes(machine):
     machine.farm().add_metadata("onnxruntime-gpu", "1.31.1")
 
@@ -125,10 +118,6 @@ def altered_byte(machine):
         file.write(bytes([byte ^ 1]))
 
 
-def missing_file(machine):
-    (machine.copied_bundle() / "tokenizer.json").unlink()
-
-
 def another_answer(machine):
     """A bundle that is intact, and whose model says something else: the seal is made anew."""
     bundle = machine.copied_bundle()
@@ -158,7 +147,6 @@ def ascii_locale(machine):
 
 FAULTS = [
     (no_llguidance, "package-llguidance", "failure", 3, "not installed", "pip install 'llguidance>=1.9,<2'"),
-    (old_tokenizers, "package-tokenizers", "failure", 3, "0.15.2 is not", "pip install --upgrade 'tokenizers>=0.20'"),
     (
         two_onnxruntimes,
         "onnxruntime",
@@ -183,7 +171,6 @@ FAULTS = [
         "'dagger-edge[cuda]'",
     ),
     (altered_byte, "bundle", "failure", 4, "model.onnx.data is altered", "copy or export the bundle again"),
-    (missing_file, "bundle", "failure", 4, "tokenizer.json is missing", "copy or export the bundle again"),
     (another_answer, "known-answer", "failure", 4, "logits differ by 1", "another onnxruntime may help"),
     (no_place_for_a_cache, "cache", "warning", 0, "cannot be written (Not a directory)", "XDG_CACHE_HOME"),
     (little_address_space, "limits", "failure", 3, "address space is limited to 400 MB", "ulimit -v unlimited"),
