@@ -131,7 +131,8 @@ def _default(option: click.Option) -> str:
     if option.is_flag and isinstance(default, bool):
         given = option.opts if default else option.secondary_opts
         return f"`{max(given, key=len)}`" if given else ""
-    return "" if default is None else f"`{default}`"
+    values = default if isinstance(default, list | tuple) else [default]
+    return ", ".join(f"`{value}`" for value in values if value is not None)
 
 
 def main() -> None:

@@ -83,10 +83,10 @@ class _Examination:
 
     def _open(self) -> Bundle | None:
         opened = None
-        if self._works("package-msgspec"):
+        if self._works("python", "package-msgspec"):
             opened, check = sealed.open_bundle(self._path, self._bar)
         else:
-            check = Check("bundle", "bundle", "skipped", "msgspec, which reads its manifest, cannot be used")
+            check = Check("bundle", "bundle", "skipped", "Python or msgspec, which read its manifest, cannot be used")
         self._add(check)
         if opened is None:
             self._add(Check("bundle-provider", "providers", "skipped", _UNREAD))
@@ -112,7 +112,7 @@ class _Examination:
         if reason is None:
             answer = sealed.ask_known_answer(self._probe, self._path, self._answering)
             self._add(sealed.check_known_answer(answer), sealed.check_network(answer))
-            self._add(sealed.check_measurements(self._probe, self._path, self._answering))
+            self._add(sealed.check_measurements(answer))
         else:
             names = ("known-answer", "network", "measurements")
             self._add(*(Check(name, "bundle", "skipped", reason) for name in names))

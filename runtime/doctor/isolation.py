@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
+import contextlib
 import socket
 import sys
 
@@ -18,10 +18,14 @@ def forbid_network() -> str:
     make one, Python's own sockets are refused.
     """
     if sys.platform == "linux":
-        # Root may have the one, others need a user namespace around it.
-        for flags in (_NEW_NETWORK, _NEW_USER | _NEW_NETWORK):
-            if ctypes.CDLL(None).unshare(flags) == 0:
-                return "in a network namespace without any interface"
+        with contextlib.suppress(ImportError, AttributeError):
+            # Some Pythons are built without it.
+            import ctypes
+
+            # Root may have the one, others need a user namespace around it.
+            for flags in (_NEW_NETWORK, _NEW_USER | _NEW_NETWORK):
+                if ctypes.CDLL(None).unshare(flags) == 0:
+                    return "in a network namespace without any interface"
     sys.addaudithook(_refuse)
     return "with Python's internet sockets refused"
 

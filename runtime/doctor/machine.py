@@ -78,7 +78,8 @@ def check_limits(needs: Needs) -> Check:
     if files != resource.RLIM_INFINITY and files < _FEW_FILES:
         finding = f"{files} files may be open at a time: too few beside a server's connections"
         return _check("limits", "warning", finding, "ulimit -n 1024 (systemd: LimitNOFILE=1024)")
-    return _check("limits", "ok", f"no limit on memory that would be met; {files} files may be open")
+    told = "any number of" if files == resource.RLIM_INFINITY else files
+    return _check("limits", "ok", f"no limit on memory that would be met; {told} files may be open")
 
 
 def check_disk(needs: Needs, bundle: Path) -> Check:

@@ -10,10 +10,10 @@ import signal
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any
 
 _WORKER = "dagger_edge.runtime.doctor.worker"
 # Modules are imported in a second where they work; a large model may read its question for minutes.
@@ -57,7 +57,7 @@ class Probe:
     does, and has no network."""
 
     _process: subprocess.Popen[bytes] | None = None
-    _said: IO[bytes] | None = field(default=None)
+    _said: IO[bytes] | None = None
 
     def ask(self, *task: str, seconds: float = IMPORT_S) -> Answer:
         """The answer to a task of `worker`, by its name and arguments; no task is an error here."""
@@ -90,7 +90,7 @@ class Probe:
             self._said.close()
         self._process = self._said = None
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Probe:
         return self
 
     def __exit__(
@@ -106,6 +106,8 @@ class Probe:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL if self._said is None else self._said,
+                # Nothing may be left to be written to a process that is gone.
+                bufsize=0,
                 # Interruptions are for us: we end the process.
                 start_new_session=True,
                 env=_environment(),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..errors import BundleError, ProviderError
+from ..terminal import printable
 
 Status = Literal["ok", "warning", "failure", "skipped"]
 Area = Literal["packages", "providers", "machine", "bundle"]
@@ -61,9 +62,9 @@ class Report:
         width = max(len(check.name) for check in self.checks)
         lines = []
         for check in self.checks:
-            lines.append(f"{check.status:<8} {check.name:<{width}}  {_printable(check.finding)}")
+            lines.append(f"{check.status:<8} {check.name:<{width}}  {printable(check.finding)}")
             if check.remedy is not None:
-                lines.append(f"{'':<8} {'':<{width}}  remedy: {_printable(check.remedy)}")
+                lines.append(f"{'':<8} {'':<{width}}  remedy: {printable(check.remedy)}")
         counts = {status: sum(check.status == status for check in self.checks) for status in _ORDER}
         told = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
         return [*lines, "", f"{len(self.checks)} checks: {told}"]
@@ -78,8 +79,3 @@ def exit_code(checks: Sequence[Check]) -> int:
     if "bundle" in failed:
         return BundleError.exit_code
     return ProviderError.exit_code if failed else 0
-
-
-def _printable(text: str) -> str:
-    """``text`` on one line, without what would steer a terminal: names of files and messages come from anywhere."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)

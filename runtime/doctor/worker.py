@@ -7,6 +7,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import resource
 import sys
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 from .isolation import forbid_network
 
 if TYPE_CHECKING:
+    from ..bundle import Bundle
     from ..ort import Provider
 
 # What on site there need not be, and what must not be loaded where there is.
@@ -59,17 +61,15 @@ def _known_answer(bundle: str, provider: Provider) -> dict[str, Any]:
         known = None
         if found is not None:
             known = {"difference": found.max_logit_diff, "tolerance": found.tolerance, "tokens": found.tokens}
-        return {"answer": known, "seconds": seconds, "loaded": loaded}
+        return {"answer": known, "seconds": seconds, "loaded": loaded, **_measurements(solver.bundle, provider)}
 
 
-def _measurements(bundle: str, provider: Provider) -> dict[str, Any]:
+def _measurements(bundle: Bundle, provider: Provider) -> dict[str, Any]:
     """What was measured here before: seconds of steps by their tokens, and the kernel that suits."""
-    from ..bundle import Bundle
     from ..kept_cost import known_step_cost
     from ..kernels.kept import known_report
 
-    cost = known_step_cost(Bundle.open(bundle, remember=True), provider, None)
-    report = known_report()
+    cost, report = known_step_cost(bundle, provider, None), known_report()
     steps = None if cost is None else list(zip(cost.sizes, cost.seconds, strict=True))
     return {"steps": steps, "best": None if report is None else report.best}
 
@@ -78,7 +78,6 @@ _TASKS: dict[str, Callable[..., dict[str, Any]]] = {
     "import": _import,
     "multiply": _multiply,
     "known_answer": _known_answer,
-    "measurements": _measurements,
 }
 
 
@@ -87,6 +86,8 @@ def main() -> None:
     # What libraries print must not stand between answers.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
+    # It may crash, and is no one's to look into.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     network = forbid_network()
     for line in sys.stdin:
         answers.write(json.dumps({"network": network, **_answer(cast("list[str]", json.loads(line)))}) + "\n")
