@@ -14,6 +14,11 @@ from .report import Check, Provider, Status
 if TYPE_CHECKING:
     from ..bundle import Bundle
 
+_REMEDIES = {
+    "Crash": "free memory, or export a smaller precision; if there is enough, another onnxruntime may help",
+    "Timeout": "export a smaller precision, or use a faster machine",
+    "ProviderError": "use --provider cpu, or see the providers above",
+}
 _EXPORT_AGAIN = "copy or export the bundle again"
 
 
@@ -63,8 +68,9 @@ def check_known_answer(answer: Answer) -> Check:
         if answer.kind == "BundleError":
             return _check("known-answer", "failure", *_split(answer.error))
         finding = f"no answer: {answer.error}"
-        remedy = "free memory, or use a smaller bundle" if answer.ended else "see the checks above, or report it"
-        return _check("known-answer", "failure", finding, remedy)
+        return _check(
+            "known-answer", "failure", finding, _REMEDIES.get(answer.kind, "see the checks above, or report it")
+        )
     found, seconds = answer.value["answer"], answer.value["seconds"]
     if found is None:
         finding = f"none in this bundle; model and tokenizer load ({seconds:.1f} s)"
