@@ -150,6 +150,7 @@ def test_few_open_files_are_a_warning():
     assert "ulimit -n" in remedy
 
 
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="no file system can be mounted here")
 def test_a_full_disk_is_a_warning_of_cache_and_of_disk(tmp_path):
     """What is full can be opened for writing, and takes an empty file: only bytes show it."""
     code = (
