@@ -14,6 +14,7 @@ from msgspec import Meta, Struct
 from ..runtime.bench.compare import Comparison
 from ..runtime.bench.plan import Prediction
 from ..runtime.bench.rows import BenchResult
+from ..runtime.doctor.report import Report
 from ..runtime.graph import Result
 from ..runtime.graph.node import FINAL_ID
 from ..runtime.graph.numerals import MAX_DIGITS
@@ -37,7 +38,7 @@ _LABEL = "What the node is, in words."
 # A line of a docstring's list of attributes, with the deeper lines that go on.
 _ATTRIBUTE = re.compile(r"^    (\w+(?:, \w+)*): (.*(?:\n {5,}.*)*)", re.MULTILINE)
 
-_COMMANDS: dict[str, type[Struct]] = {
+_COMMANDS: dict[str, type[Any]] = {
     "run": Run,
     "check": Check,
     "show": Show,
@@ -46,6 +47,7 @@ _COMMANDS: dict[str, type[Struct]] = {
     "bench": BenchResult,
     "bench-compare": Comparison,
     "bench-plan": Prediction,
+    "doctor": Report,
 }
 _ROWS: dict[str, Any] = {"run-row": ResultRow[Run], "check-row": ResultRow[Check], "show-row": ResultRow[Show]}
 NAMES = ("graph", *_COMMANDS, *_ROWS)
@@ -56,9 +58,9 @@ NAMES = ("graph", *_COMMANDS, *_ROWS)
 def command(name: str) -> None:
     """Print the JSON schema (draft 2020-12) of NAME.
 
-    "graph" is what a model writes; "run", "check", "show" and "measure" are what these commands print with --json,
-    "run-row" and the like a row of it with --lines; "recipe" is what `export --recipe` reads. "bench" and the like are
-    what `bench`, `bench compare` and `bench plan` print with --format json.
+    "graph" is what a model writes; "run", "check", "show", "measure" and "doctor" are what these commands print with
+    --json, "run-row" and the like a row of it with --lines; "recipe" is what `export --recipe` reads. "bench" and the
+    like are what `bench`, `bench compare` and `bench plan` print with --format json.
     """
     click.echo(render_schema(name), nl=False)
 

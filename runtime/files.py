@@ -8,6 +8,7 @@ import re
 import stat
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from importlib import resources
 from pathlib import Path
 
 # Makes, for a number of bytes to come, a context that is told of those that are done.
@@ -15,6 +16,11 @@ Bar = Callable[[int], AbstractContextManager[Callable[[int], None]]]
 
 CHUNK_BYTES = 1 << 20
 _PLAIN_NAME = re.compile(r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")
+
+
+def packaged_bundle() -> Path:
+    """The folder of the demo inside the package."""
+    return Path(str(resources.files("dagger_edge"))) / "bundles" / "demo"
 
 
 def is_plain_name(name: str) -> bool:

@@ -5,14 +5,20 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-_ROOT = Path("/")
+from .control_groups import ROOT, group_folders, read_lines
+
 # What running a bundle takes beside its weights: their largest matrix twice, and logits of a chunk.
 _RUNNING_FACTOR, _RUNNING_BYTES = 1.3, 2 << 30
 # A control group without a limit says "max", or in version 1 a number near 2**63.
 _NO_LIMIT = 1 << 60
+# Limit, usage, and what of that are cached files, by the version of the groups.
+_FILES = {
+    1: ("memory.limit_in_bytes", "memory.usage_in_bytes", ("total_inactive_file", "total_active_file")),
+    2: ("memory.max", "memory.current", ("inactive_file", "active_file")),
+}
 
 
-def available_memory(root: Path = _ROOT) -> int:
+def available_memory(root: Path = ROOT) -> int:
     """Bytes that can be had without pushing other programs out.
 
     The least of ``MemAvailable`` and of what every control group that holds this process has left; files that
@@ -32,7 +38,7 @@ def fits_in_memory(weights: Path) -> bool:
 
 
 def _machine(root: Path) -> int:
-    for line in _lines(root / "proc/meminfo"):
+    for line in read_lines(root / "proc/meminfo"):
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) << 10
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -40,33 +46,13 @@ def _machine(root: Path) -> int:
 
 def _groups(root: Path) -> list[int | None]:
     """What is left in each group from the process's own up to the root, in both versions."""
-    top = root / "sys/fs/cgroup"
-    left = []
-    for line in _lines(root / "proc/self/cgroup"):
-        _, controllers, path = line.split(":", 2)
-        if controllers not in {"", "memory"}:
-            continue
-        base, names = (top / "memory", _VERSION_1) if controllers else (top, _VERSION_2)
-        inner = Path(path.lstrip("/"))
-        # Inside a container the path may be the host's, which is not there: its own group is mounted at the top.
-        left += [_left(base / folder, *names) for folder in (inner, *inner.parents)]
-    return left
-
-
-_VERSION_1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", ("total_inactive_file", "total_active_file"))
-_VERSION_2 = ("memory.max", "memory.current", ("inactive_file", "active_file"))
+    return [_left(folder, *_FILES[version]) for folder, version in group_folders("memory", root)]
 
 
 def _left(group: Path, limit: str, usage: str, cached: tuple[str, ...]) -> int | None:
-    numbers = [_lines(group / name) for name in (limit, usage)]
+    numbers = [read_lines(group / name) for name in (limit, usage)]
     if not all(numbers) or not numbers[0][0].isdigit() or int(numbers[0][0]) >= _NO_LIMIT:
         return None
-    files = sum(int(size) for name, size in (line.split() for line in _lines(group / "memory.stat")) if name in cached)
+    sizes = (line.split() for line in read_lines(group / "memory.stat"))
+    files = sum(int(size) for name, size in sizes if name in cached)
     return int(numbers[0][0]) - int(numbers[1][0]) + files
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return []

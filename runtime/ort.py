@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import ProviderError
 from .manifest import ProviderName
+from .requirements import OLDEST_ONNXRUNTIME
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 Provider = ProviderName
 PROVIDERS: dict[Provider, str] = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
-# Older ones run our graphs with windows that are off by one (onnxruntime#25927), and say nothing.
-_OLDEST = (1, 24)
 # From here on sessions can use memory of ours as their file of weights; older ones would copy it whole.
 _LENDING = (1, 32)
 
@@ -44,7 +43,7 @@ def load_onnxruntime() -> onnxruntime:
     """The module onnxruntime.
 
     Raises:
-        ProviderError: it is missing or too old.
+        ProviderError: it is missing, broken or too old.
     """
     try:
         import onnxruntime
@@ -52,8 +51,14 @@ def load_onnxruntime() -> onnxruntime:
         raise ProviderError(
             "onnxruntime is not installed: pip install 'dagger-edge[cpu]', or 'dagger-edge[cuda]' for an NVIDIA GPU"
         ) from None
-    if _version(onnxruntime) < _OLDEST:
-        wanted = ".".join(map(str, _OLDEST))
+    if not hasattr(onnxruntime, "__version__"):
+        # A folder without its modules is a package to Python all the same.
+        raise ProviderError(
+            "onnxruntime is broken, as after uninstalling one of two: pip uninstall -y onnxruntime onnxruntime-gpu,"
+            " then pip install 'dagger-edge[cpu]' (or [cuda]); `dagger-edge doctor` says more"
+        )
+    if _version(onnxruntime) < OLDEST_ONNXRUNTIME:
+        wanted = ".".join(map(str, OLDEST_ONNXRUNTIME))
         raise ProviderError(
             f"onnxruntime {onnxruntime.__version__} is too old, its sliding windows are wrong: "
             f"pip install --upgrade 'onnxruntime>={wanted}' (or onnxruntime-gpu)"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from importlib import resources
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -14,6 +13,7 @@ from .cost import StepCost
 from .engine import Engine
 from .errors import BundleError, ProviderError, UsageError
 from .events import Event, Solved
+from .files import packaged_bundle
 from .opening import open_parts
 from .options import DecodeOptions
 from .ort import PROVIDERS, Provider
@@ -188,7 +188,7 @@ def demo(*, provider: Provider = "cpu", threads: int | None = None) -> Solver:
 
 def demo_bundle() -> Path:
     """The folder of the bundle inside the package."""
-    return Path(str(resources.files("dagger_edge"))) / "bundles" / "demo"
+    return packaged_bundle()
 
 
 def _check_provider(bundle: Bundle, provider: Provider) -> None:

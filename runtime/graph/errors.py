@@ -5,18 +5,13 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from .. import terminal
 from ..errors import GraphError
 
-_JOINERS = "\u200c\u200d"  # not printable by Python's rule, yet part of Bengali spelling
+# What a graph says is told by its errors and texts through this.
+printable = terminal.printable
+
 _QUOTE_LIMIT = 48
-
-
-def printable(text: str) -> str:
-    """``text`` with control, bidi and line-break characters escaped: a model must not steer a terminal."""
-    return "".join(
-        char if char.isprintable() or char in _JOINERS else char.encode("unicode_escape").decode("ascii")
-        for char in text
-    )
 
 
 def quote(text: str) -> str:

@@ -12,14 +12,15 @@ _INSTRUCTIONS = (
     *("avx2", "avx512f", "avx_vnni", "avx512_vnni", "avx_vnni_int8", "amx_int8", "amx_tile"),
     *("asimd", "asimddp", "i8mm", "sve", "sve2", "sme"),
 )
-_CPUINFO, _MEMINFO = Path("/proc/cpuinfo"), Path("/proc/meminfo")
+_ROOT = Path("/")
+_CPUINFO, _MEMINFO = "proc/cpuinfo", Path("/proc/meminfo")
 _CACHES = "/sys/devices/system/cpu/cpu0/cache"
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "": 1}
 
 
-def processor_name() -> str:
-    """As the processor calls itself, or its architecture."""
-    text = _read(_CPUINFO)
+def processor_name(root: Path = _ROOT) -> str:
+    """As the processor calls itself, or its architecture. ``root`` is where ``proc`` is; for tests."""
+    text = _read(root / _CPUINFO)
     for key in ("model name", "Model", "Hardware"):
         found = re.search(rf"^{key}\s*:\s*(\S.*)$", text, re.MULTILINE)
         if found and found[1].isprintable():
@@ -27,9 +28,9 @@ def processor_name() -> str:
     return platform.machine() or "unknown"
 
 
-def instructions() -> tuple[str, ...]:
-    """Which of the instructions that matter it has."""
-    found = re.search(r"^(?:flags|Features)\s*:\s*(.*)$", _read(_CPUINFO), re.MULTILINE)
+def instructions(root: Path = _ROOT) -> tuple[str, ...]:
+    """Which of the instructions that matter it has. ``root`` as of `processor_name`."""
+    found = re.search(r"^(?:flags|Features)\s*:\s*(.*)$", _read(root / _CPUINFO), re.MULTILINE)
     flags = set(found[1].split()) if found else set()
     return tuple(name for name in _INSTRUCTIONS if name in flags)
 
