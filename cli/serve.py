@@ -76,11 +76,12 @@ def command(
     """
     token = None if token_file is None else _read_token(token_file)
     try:
-        from .server.process import Model, Rules, Service
+        from .server.app import Rules
+        from .server.gate import Access
+        from .server.process import Model, Service
     except ModuleNotFoundError as error:
         raise UsageError(f"serve needs more packages ({error}): pip install 'dagger-edge[cpu,serve]'") from error
     from ..runtime.solver import demo_bundle
-    from .server.gate import Access
     from .server.listener import Listener
 
     with Listener(host, port) as listener:

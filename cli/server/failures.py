@@ -78,7 +78,7 @@ def is_ours(error: Exception) -> bool:
 def _graph_failure(error: DaggerEdgeError) -> Failure:
     row = row_failure(error)
     places = {name: value for name in ("node", "field") if (value := getattr(row, name)) is not None}
-    return Failure(code=row.code if row.code in STATUS else "no_graph", message=row.message, **places)  # type: ignore[arg-type]
+    return Failure(code=row.code if row.code in STATUS else "no_graph", message=row.message, **places)
 
 
 def _http_failure(error: HTTPException) -> Failure:

@@ -22,7 +22,7 @@ from .worker import Worker
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 # A second series for every one, which nobody asks for.
-disable_created_metrics()
+disable_created_metrics()  # type: ignore[no-untyped-call]
 # From the demo on a quick machine to a 4B on a slow one.
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320)
 
