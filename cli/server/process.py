@@ -119,26 +119,31 @@ class _Server(uvicorn.Server):
         yield
 
 
+def http_server(site: Site, queue: int, grace_s: float) -> uvicorn.Server:
+    """uvicorn with ``site``, to be given its socket. ``queue`` and ``grace_s`` are as of `Service`."""
+    return _Server(
+        uvicorn.Config(
+            site.app(),
+            http="h11",
+            ws="none",
+            loop="asyncio",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            limit_concurrency=queue + _MORE_CONNECTIONS,
+            timeout_graceful_shutdown=int(grace_s) + _LAST_S,
+        )
+    )
+
+
 class _Running:
     """One run of a service in an event loop."""
 
     def __init__(self, service: Service, worker: Worker, site: Site, listener: Listener) -> None:
         self._service, self._worker, self._listener = service, worker, listener
-        self._server = _Server(
-            uvicorn.Config(
-                site.app(),
-                http="h11",
-                ws="none",
-                loop="asyncio",
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                proxy_headers=False,
-                limit_concurrency=service.queue + _MORE_CONNECTIONS,
-                timeout_graceful_shutdown=int(service.grace_s) + _LAST_S,
-            )
-        )
+        self._server = http_server(site, service.queue, service.grace_s)
         self._signals = 0
         self._began = time.perf_counter()
 
