@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from ...runtime.errors import DaggerEdgeError
+from ...runtime.errors import DaggerEdgeError, UsageError
 from ..documents import Run
 from ..runner import Runner
 from .answers import Answers
@@ -136,4 +136,7 @@ async def _run(request: Request) -> Response:
 def _run_graph(asked: RunRequest) -> Run:
     text = bytes(asked.graph)
     runner = Runner(asked.exact, asked.strict, asked.ties, asked.settings, asked.sensitivity)
-    return runner.run(msgspec.json.decode(text, type=str) if text.startswith(b'"') else text)[1]
+    try:
+        return runner.run(msgspec.json.decode(text, type=str) if text.startswith(b'"') else text)[1]
+    except UsageError as error:
+        raise Refusal("setting", str(error)) from None

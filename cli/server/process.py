@@ -81,14 +81,8 @@ class Service:
     rules: Rules
     json_log: bool
 
-    def run(self, listener: Listener) -> None:
-        """Serves until SIGTERM or SIGINT, then answers what is in hand and returns.
-
-        Raises:
-            DaggerEdgeError: the model cannot be opened.
-            KeyboardInterrupt: a second signal came before all was answered.
-        """
-        set_up_log(as_json=self.json_log)
+    def parts(self) -> tuple[Worker, Site]:
+        """Who has the model, not started yet, and what is served."""
         found: list[Served] = []
 
         def open_solver() -> Solver:
@@ -97,7 +91,17 @@ class Service:
             return solver
 
         worker = Worker(open_solver, self.queue)
-        site = Site(worker, lambda: found[0], self.rules)
+        return worker, Site(worker, lambda: found[0], self.rules)
+
+    def run(self, listener: Listener) -> None:
+        """Serves until SIGTERM or SIGINT, then answers what is in hand and returns.
+
+        Raises:
+            DaggerEdgeError: the model cannot be opened.
+            KeyboardInterrupt: a second signal came before all was answered.
+        """
+        set_up_log(as_json=self.json_log)
+        worker, site = self.parts()
         log_event(f"listening at {listener.url}, loading the model")
         interrupted = asyncio.run(_Running(self, worker, site, listener).serve())
         ended = worker.join(_LAST_S)

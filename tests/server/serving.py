@@ -14,12 +14,11 @@ from pathlib import Path
 import httpx
 from jsonschema import Draft202012Validator
 
-import dagger_edge as de
-from dagger_edge.cli.server.app import Rules, Site
+from dagger_edge.cli.server.app import Rules
 from dagger_edge.cli.server.gate import Access
 from dagger_edge.cli.server.listener import Listener
-from dagger_edge.cli.server.process import http_server
-from dagger_edge.cli.server.worker import Worker
+from dagger_edge.cli.server.process import Model, Service, http_server
+from dagger_edge.runtime.solver import demo_bundle
 
 ROOT = Path(__file__).resolve().parents[2]
 QUESTION = "রহিমের কাছে ৫টি আম ছিল। সে করিমকে ২টি আম দিল। রহিমের কাছে এখন কতটি আম আছে?"
@@ -77,10 +76,9 @@ class Process:
 
 
 @contextmanager
-def serving(open_solver=lambda: de.demo(threads=1), *, queue=16, seconds=60.0):
+def serving(model=Model(str(demo_bundle()), "cpu", 1, verify=True), *, queue=16, seconds=60.0):  # noqa: B008 (frozen)
     """The same server in a thread of the test, as a client."""
-    worker = Worker(open_solver, queue)
-    site = Site(worker, lambda: None, Rules(Access(None, None), seconds, log_questions=False))
+    worker, site = Service(model, queue, 5, Rules(Access(None, None), seconds, False), json_log=False).parts()
     with Listener("127.0.0.1", 0) as listener:
         server = http_server(site, queue, 5)
         thread = threading.Thread(target=asyncio.run, args=[server.serve(sockets=[listener.socket])])

@@ -13,7 +13,7 @@ from serving import OTHER, QUESTION, ROOT, ask, events_of, failure, plain, valid
 import dagger_edge as de
 from dagger_edge.cli import run
 
-GRAPH = '{"nodes": [{"id": "n1", "op": "const", "val": 7}, {"id": "final_result", "op": "div", "args": ["n1", 2]}]}'
+GRAPH = '{"nodes": [{"id": "n1", "op": "const", "val": 7}, {"id": "final_result", "op": "div", "args": ["n1", 7]}]}'
 
 
 def test_an_answer_is_the_document_of_solve(client, solver):
@@ -74,7 +74,9 @@ def test_a_stream_draws_the_graph_as_it_grows(client):
     nodes = [event["node"]["id"] for name, event in got if name == "node"]
     boxes = [svg.count('class="dg-node') for svg in drawings]
     assert boxes == list(range(1, len(nodes) + 1))
-    assert all("dg-lane" not in ElementTree.tostring(ElementTree.fromstring(svg)[3:][0]).decode() for svg in drawings)
+    for svg in drawings:
+        ElementTree.fromstring(svg)
+        assert 'class="dg-lane"' not in svg
     assert [name for name, _ in got if name in {"node", "drawing"}] == ["node", "drawing"] * len(nodes)
 
 
@@ -106,7 +108,7 @@ def test_a_run_is_the_document_of_run(client, graph, tmp_path):
     answer = client.post("/v1/run", json={"graph": graph, **options})
     args = [str(path), "--json", "--exact", "--sensitivity", "--set", "n1=9", "--ties", "away"]
     assert answer.json() == json.loads(CliRunner().invoke(run.command, args).stdout)
-    assert answer.json()["answer_text"] == "9/2"
+    assert answer.json()["answer_text"] == "9/7"
     validator("run").validate(answer.json())
 
 

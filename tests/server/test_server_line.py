@@ -157,11 +157,12 @@ def test_a_fault_inside_is_500_without_its_words(steps, answers, caplog):
 def test_a_model_that_cannot_be_opened_ends_the_wait():
     """A client that waits for a model that will never come."""
 
-    def broken():
-        time.sleep(0.3)
-        raise RuntimeError("no model")
+    class Broken:
+        def open(self):
+            time.sleep(0.3)
+            raise RuntimeError("no model")
 
-    with serving(broken) as client:
+    with serving(Broken()) as client:
         failure(client.get("/readyz"), 503, "starting")
         failure(ask(client), 503, "stopping")
         failure(client.get("/readyz"), 503, "stopping")

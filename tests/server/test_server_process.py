@@ -35,9 +35,8 @@ def test_what_is_in_hand_is_answered_before_the_end(number):
             with client_of(process.url) as other:
                 got.append(ask(other).json()["answer"])
 
-        with client_of(process.url).stream(
-            "POST", "/v1/solve", json={"question": QUESTION, "stream": True}
-        ) as response:
+        asked = {"question": QUESTION, "stream": True}
+        with client_of(process.url) as client, client.stream("POST", "/v1/solve", json=asked) as response:
             events = events_of(response)
             next(events)
             waiting = [threading.Thread(target=asking) for _ in range(3)]
@@ -53,7 +52,7 @@ def test_what_is_in_hand_is_answered_before_the_end(number):
         assert (name, last["solution"]["answer"]) == ("solution", 3)
         assert got == [3, 3, 3]
         with pytest.raises(httpx.ConnectError):
-            client_of(process.url).get("/healthz")
+            process.client.get("/healthz")
     lines = [json.loads(line) for line in process.log]
     assert [line["message"] for line in lines if line["message"] != "request"][-1] == "stopped"
     asked = [line for line in lines if line.get("path") == "/v1/solve"]
@@ -65,9 +64,8 @@ def test_what_is_in_hand_is_answered_before_the_end(number):
 def test_without_grace_clients_are_told_at_once():
     """A server that cannot be stopped while somebody asks."""
     with Process("--grace", 0) as process:
-        with client_of(process.url).stream(
-            "POST", "/v1/solve", json={"question": QUESTION, "samples": 64, "stream": True}
-        ) as response:
+        asked = {"question": QUESTION, "samples": 64, "stream": True}
+        with client_of(process.url) as client, client.stream("POST", "/v1/solve", json=asked) as response:
             while "dagger_edge_busy 1.0" not in process.client.get("/metrics").text:
                 pass
             process.process.terminate()

@@ -152,7 +152,7 @@ BODIES = (
 
 @given(path=st.sampled_from(["/v1/solve", "/v1/run"]), body=BODIES)
 @settings(
-    max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=100, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_no_body_is_a_fault_of_the_server(client, path, body):
     """An exception that nobody thought of: status 500, or an answer that is no JSON."""
