@@ -40,7 +40,7 @@ const EXAMPLES = [
 const at = (id) => document.getElementById(id);
 let language = kept("localStorage", "language") === "en" ? "en" : "bn";
 let bundle = null;
-let status = null; // what the status line says: a text's name and what is put into it
+let status = null; // what the status line says: a text's name, and how long it took
 let failure = null;
 let running = null;
 
@@ -56,6 +56,10 @@ function text(name, values = {}) {
   return TEXTS[language][name].replace(/\{(\w+)\}/g, (_, key) => values[key]);
 }
 
+function seconds(number) {
+  return language === "bn" ? bengali(number.toFixed(1)) : number.toFixed(1);
+}
+
 function show() {
   document.documentElement.lang = language;
   document.title = text("title");
@@ -64,7 +68,7 @@ function show() {
   at("language").textContent = text("language");
   at("language").lang = language === "bn" ? "en" : "bn";
   at("model").textContent = bundle ? text(bundle.demo ? "demo" : "model", { name: bundle.manifest.name }) : "";
-  at("status").textContent = status ? text(status.name, status.values) : "";
+  at("status").textContent = status ? text(status.name, { s: seconds(status.took) }) : "";
   for (const note of document.querySelectorAll("[data-note]")) note.textContent = text(note.dataset.note);
   at("missing").hidden = !failure;
   if (failure) {
@@ -80,8 +84,8 @@ function made(tag, content, name = "") {
   return element;
 }
 
-function say(name, values) {
-  status = name ? { name, values } : null;
+function say(name, took = 0) {
+  status = name ? { name, took } : null;
   show();
 }
 
@@ -127,7 +131,7 @@ function addStep({ node, step }) {
   const note = made("small", [node.label ? node.id : "", node.op].filter(Boolean).join(" · "));
   name.append(made("bdi", node.label || node.id), note);
   if (node.distractor) name.append(noted("unused"));
-  const calculation = made("td", node.op === "const" ? "" : step.expression);
+  const calculation = made("td", step.expression === step.text ? "" : step.expression);
   if (node.op === "const") calculation.append(noted("given"));
   const value = made("td", step.text || "–", "number");
   value.append(made("small", bengali(step.text)));
@@ -146,14 +150,14 @@ function bengali(digits) {
   return digits.replace(/[0-9]/g, (digit) => "০১২৩৪৫৬৭৮৯"[digit]);
 }
 
-function finish(solution, seconds) {
+function finish(solution, took) {
   const { result } = solution;
   const size = result.answer_text.length > 16 ? "long" : "";
   at("answer").replaceChildren(made("span", result.answer_text_bn, size), made("span", result.answer_text, size));
   at("answer").hidden = at("result").hidden = false;
   for (const warning of result.warnings) at("warnings").append(made("li", warning.message));
   at("warned").hidden = result.warnings.length === 0;
-  say("done", { s: seconds.toFixed(1) });
+  say("done", took);
 }
 
 // The events of a stream of server-sent events: [name, document].
