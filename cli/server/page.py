@@ -8,7 +8,7 @@ from typing import NamedTuple, Self
 from ...runtime.graph.show.page import PAGE_STYLE, policy_source
 from ...runtime.graph.show.style import STYLE
 
-_FOLDER = resources.files(__package__) / "page"
+_FOLDER = resources.files(__package__) / "web"
 
 
 class Page(NamedTuple):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import dagger_edge.cli.server.page as module
 
-SCRIPT = (Path(module.__file__).parent / "page" / "page.js").read_text(encoding="utf-8")
+SCRIPT = (Path(module.__file__).parent / "web" / "page.js").read_text(encoding="utf-8")
 
 
 def source(text):

@@ -74,6 +74,20 @@ def test_without_grace_clients_are_told_at_once():
         assert process.ended() == 0
 
 
+def test_a_second_signal_ends_at_once():
+    """A person at a terminal who cannot get out before --grace is over."""
+    with Process("--grace", 600) as process:
+        asked = {"question": QUESTION, "samples": 64, "stream": True}
+        with client_of(process.url) as client, client.stream("POST", "/v1/solve", json=asked):
+            while "dagger_edge_busy 1.0" not in process.client.get("/metrics").text:
+                pass
+            process.process.send_signal(signal.SIGINT)
+            while "stopping" not in process.log[-1]:
+                pass
+            process.process.send_signal(signal.SIGINT)
+            assert process.ended() == 6
+
+
 def test_a_stop_while_the_model_is_loaded_is_no_error():
     """A service manager that restarts what it has just stopped."""
     with Process(ready=False) as process:
