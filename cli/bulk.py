@@ -107,7 +107,7 @@ def process(
                 document = serve(number, row)
             except DaggerEdgeError as error:
                 errors += 1
-                failure = _failure(error)
+                failure = row_failure(error)
                 outcome, text = _outcome(failure.code), printable(failure.message)
                 out: Any = ErrorRow(line=number, id=row_id, error=failure)
             else:
@@ -125,7 +125,8 @@ def process(
         raise click.exceptions.Exit(1)
 
 
-def _failure(error: DaggerEdgeError) -> RowFailure:
+def row_failure(error: DaggerEdgeError) -> RowFailure:
+    """Why there is no document. Errors of other kinds than of graphs, rows and settings are raised again."""
     node, field = getattr(error, "node", None), getattr(error, "field", None)
     return RowFailure(code=_code(error), node=node, field=field, message=str(error))
 

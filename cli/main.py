@@ -1,6 +1,6 @@
 """The entry point: finds the command, turns every error into one line on stderr and an exit code.
 
-Exit codes: 0 ok, 1 no answer, 2 usage, 3 device or provider, 4 bundle, 6 interrupted, 70 a bug of ours.
+Exit codes: 0 ok, 1 no answer, 2 usage, 3 device or provider, 4 bundle, 5 busy, 6 interrupted, 70 a bug of ours.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ COMMANDS = {
     "inspect": "Say what a bundle is, and whether it is intact.",
     "verify": "Check a bundle, and what it computes here.",
     "measure": "Measure what products cost here, and say which precision suits.",
+    "serve": "Answer questions over HTTP, with a page for them.",
     "bench": "Measure what a bundle does here; compare results, plan machines.",
     "doctor": "Say what works here and what does not, and the remedy.",
 }

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import cast
 
 import click
 import msgspec
 
 from ..runtime.errors import UsageError
-from ..runtime.graph import Graph, Reading, execute, read, sensitivity, with_values
 from ..runtime.graph.node import Number, Ties
 from ..runtime.graph.numerals import decimal_value, read_written_number
 from ..runtime.graph.parse import MAX_TEXT_BYTES
 from .bulk import bulk_options, process, row_fields
-from .documents import Run
 from .inputs import read_text
+from .runner import Runner
 from .text import render_influences, render_result, run_line
 
 
@@ -57,7 +55,7 @@ def command(
     With --lines the input is JSON Lines, a text or graph a row, and so is the output with --json: a row for every
     row, in order, with its line, its id, and either the result or the error. Exit code 1: some row has no answer.
     """
-    runner = _Runner(exact, strict, cast("Ties", ties), dict(map(_setting, settings)), with_influences)
+    runner = Runner(exact, strict, cast("Ties", ties), dict(map(_setting, settings)), with_influences)
     fields = row_fields(path, as_lines=as_lines, text=text_field, id=id_field)
     if fields is not None:
         if with_influences and not as_json:
@@ -75,27 +73,6 @@ def command(
     click.echo(render_result(graph, document, trace=trace))
     if document.sensitivity:
         click.echo(render_influences(document.sensitivity))
-
-
-@dataclass(frozen=True, slots=True)
-class _Runner:
-    """How every text is run."""
-
-    exact: bool
-    strict: bool
-    ties: Ties
-    settings: dict[str, Number]
-    with_influences: bool
-
-    def run(self, text: str | bytes) -> tuple[Graph, Run]:
-        """The graph in ``text`` and what running it gives. Raises GraphError, or UsageError for a setting."""
-        reading = Reading(Graph.parse(text), "strict") if self.strict else read(text)
-        graph = with_values(reading.graph, self.settings) if self.settings else reading.graph
-        result = execute(graph, exact=self.exact, ties=self.ties)
-        parts = msgspec.structs.asdict(result) | {"level": reading.level, "fixes": reading.fixes}
-        if self.with_influences:
-            parts["sensitivity"] = sensitivity(graph, ties=self.ties)
-        return graph, Run(**parts)
 
 
 def _setting(text: str) -> tuple[str, Number]:

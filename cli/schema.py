@@ -23,6 +23,7 @@ from ..runtime.graph.structure import MAX_ARGS, MAX_NODES
 from ..runtime.kernels.report import MachineReport
 from ..runtime.recipe import RecipeDocument
 from .documents import Check, ErrorRow, ResultRow, Run, Show
+from .served import SERVED, served_type
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -50,7 +51,7 @@ _COMMANDS: dict[str, type[Any]] = {
     "doctor": Report,
 }
 _ROWS: dict[str, Any] = {"run-row": ResultRow[Run], "check-row": ResultRow[Check], "show-row": ResultRow[Show]}
-NAMES = ("graph", *_COMMANDS, *_ROWS)
+NAMES = ("graph", *_COMMANDS, *_ROWS, *SERVED)
 
 
 @click.command()
@@ -60,7 +61,8 @@ def command(name: str) -> None:
 
     "graph" is what a model writes; "run", "check", "show", "measure" and "doctor" are what these commands print with
     --json, "run-row" and the like a row of it with --lines; "recipe" is what `export --recipe` reads. "bench" and the
-    like are what `bench`, `bench compare` and `bench plan` print with --format json.
+    like are what `bench`, `bench compare` and `bench plan` print with --format json. "solve" and "vote" are what `solve`
+    prints with --json; the others of these names are the server's (docs/server.md).
     """
     click.echo(render_schema(name), nl=False)
 
@@ -71,6 +73,8 @@ def render_schema(name: str) -> str:
         body = _graph_schema()
     elif name in _COMMANDS:
         body = msgspec.json.schema(_COMMANDS[name])
+    elif name in SERVED:
+        body = msgspec.json.schema(served_type(name))
     else:
         command_name = name.removesuffix("-row")
         (result, error), parts = msgspec.json.schema_components([_ROWS[name], ErrorRow])
@@ -80,10 +84,8 @@ def render_schema(name: str) -> str:
             "$defs": parts,
         }
     head = {"$schema": DIALECT, "$id": f"urn:dagger-edge:schema:{name}", "title": f"dagger-edge {name}"}
-    schema = _plain({**head, **body})
-    if "Run" in schema["$defs"]:
-        # Its type inherits attributes from Result, but not the docstring.
-        _describe(schema["$defs"]["Run"]["properties"], inspect.getdoc(Result) or "")
+    schema = {**head, **body}
+    schema = {**plain(schema), "$defs": plain_parts(schema["$defs"])}
     return json.dumps(schema, ensure_ascii=False, indent=2) + "\n"
 
 
@@ -130,18 +132,27 @@ def _node_type(name: str, description: str, ops: list[str], content: tuple[str, 
     return msgspec.defstruct(name, fields, namespace={"__doc__": description}, forbid_unknown_fields=True)
 
 
-def _plain(value: Any) -> Any:
+def plain_parts(parts: dict[str, Any]) -> dict[str, Any]:
+    """The schemas of types, by their names; see `plain`."""
+    made: dict[str, Any] = plain(parts)
+    if "Run" in made:
+        # Its type inherits attributes from Result, but not the docstring.
+        _describe(made["Run"]["properties"], inspect.getdoc(Result) or "")
+    return made
+
+
+def plain(value: Any) -> Any:
     """``value`` with every docstring as running text, what it says of the attributes at the properties themselves."""
     if isinstance(value, list):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if not isinstance(value, dict):
         return value
-    plain = {key: _plain(item) for key, item in value.items()}
+    made = {key: plain(item) for key, item in value.items()}
     if isinstance(value.get("description"), str):
         head, _, attributes = inspect.cleandoc(value["description"]).partition("\nAttributes:\n")
-        plain["description"] = _running(head)
-        _describe(plain.get("properties", {}), attributes)
-    return plain
+        made["description"] = _running(head)
+        _describe(made.get("properties", {}), attributes)
+    return made
 
 
 def _describe(properties: dict[str, Any], attributes: str) -> None:

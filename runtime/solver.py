@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -119,15 +119,20 @@ class Solver:
         question: str,
         samples: int,
         options: DecodeOptions = DecodeOptions(),  # noqa: B008
+        *,
+        after_step: Callable[[], None] = lambda: None,
     ) -> Vote:
         """The answer that most of ``samples`` graphs have, each drawn for itself; see `vote.take_vote`.
+
+        ``after_step`` is called after every step of the model; what it raises ends the vote, and the next question is
+        not disturbed.
 
         Raises:
             UsageError: as of `solve`, or ``samples`` is out of range, or the options sample nothing.
             NoAnswerError: none of the graphs has an answer.
             ModelError: the model returned logits that are not finite.
         """
-        return take_vote(self._opened(), question, samples, options)
+        return take_vote(self._opened(), question, samples, options, after_step)
 
     def measure_steps(self) -> StepCost:
         """Measures what steps of several tokens cost with this bundle here, and keeps it in the user's cache.

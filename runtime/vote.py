@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -62,11 +63,17 @@ class Vote(Struct, frozen=True, kw_only=True):
     total_s: float
 
 
-def take_vote(engine: Engine, question: str, samples: int, options: DecodeOptions) -> Vote:
+def take_vote(
+    engine: Engine,
+    question: str,
+    samples: int,
+    options: DecodeOptions,
+    after_step: Callable[[], None] = lambda: None,
+) -> Vote:
     """Draws ``samples`` graphs over one reading of the prompt, as a batch, runs them and counts their answers.
 
     Graph i is drawn with the seed of ``options.sampling`` and stream i, so that graph 0 is the one that `Solver.solve`
-    draws.
+    draws. ``after_step`` is called after every step of the model; what it raises ends the vote.
 
     Raises:
         UsageError: ``samples`` is less than 1 or more than `MAX_SAMPLES`, or the options do not sample; and as of
@@ -83,7 +90,7 @@ def take_vote(engine: Engine, question: str, samples: int, options: DecodeOption
     failures: list[NoAnswerError] = []
     for begin in range(0, samples, _MOST_ROWS):
         streams = range(begin, min(begin + _MOST_ROWS, samples))
-        for drawn in _draw(engine, question, streams, options):
+        for drawn in _draw(engine, question, streams, options, after_step):
             if isinstance(drawn, NoAnswerError):
                 failures.append(drawn)
             else:
@@ -94,7 +101,9 @@ def take_vote(engine: Engine, question: str, samples: int, options: DecodeOption
     return _count(solutions, failures, samples, time.perf_counter() - started)
 
 
-def _draw(engine: Engine, question: str, streams: range, options: DecodeOptions) -> list[Solution | NoAnswerError]:
+def _draw(
+    engine: Engine, question: str, streams: range, options: DecodeOptions, after_step: Callable[[], None]
+) -> list[Solution | NoAnswerError]:
     """A graph for each of ``streams``."""
     started = time.perf_counter()
     prompt = engine.prompt.encode(question)
@@ -103,6 +112,7 @@ def _draw(engine: Engine, question: str, streams: range, options: DecodeOptions)
     for _ in engine.decode_samples(prompt, options, rows, streams):
         ttft = ttft or time.perf_counter() - started
         steps += 1
+        after_step()
     total = time.perf_counter() - started
     drawn: list[Solution | NoAnswerError] = []
     for row in rows:

@@ -2,7 +2,7 @@
 
 from .mermaid import to_mermaid
 from .page import to_html
-from .svg import to_svg
+from .svg import growing_svg, to_svg
 from .tree import to_text
 
-__all__ = ["to_html", "to_mermaid", "to_svg", "to_text"]
+__all__ = ["growing_svg", "to_html", "to_mermaid", "to_svg", "to_text"]

@@ -14,7 +14,7 @@ from .svg import picture_svg
 
 _LEAST_SCALE = 0.72
 
-_STYLE = f"""
+PAGE_STYLE = f"""
 :root{{color-scheme:light dark;--page:#f4f6f9;--card:#fff;--ink:#1b2430;--muted:#5b6675;--line:#dfe4ea;
 --answer:#0d7a52;--warn:#b4540a;--warn-card:#fdf3e7}}
 @media screen and (prefers-color-scheme:dark){{:root{{--page:#0e1116;--card:#14181e;--ink:#e8edf3;--muted:#9aa7b6;
@@ -66,7 +66,7 @@ def to_html(graph: Graph, result: Result | None = None, *, question: str | None 
     picture = draw_up(graph, result)
     drawing, width = picture_svg(picture)
     # Below this a drawing scrolls, for smaller letters could not be read.
-    style = f"{_STYLE}figure svg{{min-width:{width * _LEAST_SCALE:.0f}px}}\n"
+    style = f"{PAGE_STYLE}figure svg{{min-width:{width * _LEAST_SCALE:.0f}px}}\n"
     parts = [
         "<!DOCTYPE html>",
         '<html lang="bn">',
@@ -95,8 +95,13 @@ def to_html(graph: Graph, result: Result | None = None, *, question: str | None 
 
 def _policy(*styles: str) -> str:
     """Nothing but these style sheets."""
-    hashes = " ".join(f"'sha256-{b64encode(sha256(style.encode()).digest()).decode()}'" for style in styles)
+    hashes = " ".join(map(policy_source, styles))
     return f"default-src 'none'; style-src {hashes}; base-uri 'none'; form-action 'none'"
+
+
+def policy_source(text: str) -> str:
+    """What a content security policy calls the inline style sheet or script ``text``."""
+    return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
 
 
 def _page_title(picture: Picture) -> str:

@@ -101,12 +101,35 @@ def draw_up(graph: Graph, result: Result | None) -> Picture:
 
     ``result`` is what ``execute`` returned for this very graph. Raises GraphStructureError above 256 nodes.
     """
+    answer = _answer_index(graph)
+    items = _items(graph, () if result is None else result.trace, answer, _needed(_sources(graph), answer))
+    warnings = check_flags(graph) if result is None else result.warnings
+    return Picture(items, answer, result is not None, tuple(one_line(one.message) for one in warnings))
+
+
+def draw_growing(graph: Graph, steps: Sequence[Step]) -> Picture:
+    """The picture of ``graph`` while it is being written, with its ``steps`` so far.
+
+    Until there is an answer, a node is taken to be for it unless it is marked as a distractor; there are no warnings.
+    Raises GraphStructureError above 256 nodes.
+    """
+    answer = _answer_index(graph)
+    used = _needed(_sources(graph), answer)
+    if answer is None:
+        used = {index for index, node in enumerate(graph.nodes) if not node.distractor}
+    return Picture(_items(graph, steps, answer, used), answer, ran=True, warnings=())
+
+
+def _answer_index(graph: Graph) -> int | None:
+    return next((index for index, node in reversed(list(enumerate(graph.nodes))) if node.id == FINAL_ID), None)
+
+
+def _items(graph: Graph, trace: Sequence[Step], answer: int | None, used: set[int]) -> tuple[Item, ...]:
+    """An item for every node, ``used`` being the indexes of those that are for the answer."""
     if len(graph.nodes) > MAX_NODES:
         raise GraphStructureError(f"{len(graph.nodes)} nodes; at most {MAX_NODES} can be shown", field="nodes")
     sources = _sources(graph)
-    answer = next((index for index, node in reversed(list(enumerate(graph.nodes))) if node.id == FINAL_ID), None)
-    used = _needed(sources, answer)
-    steps = {step.id: step for step in result.trace} if result is not None else {}
+    steps = {step.id: step for step in trace}
     items = []
     for index, node in enumerate(graph.nodes):
         expression, value = _texts(node, steps.get(node.id))
@@ -126,8 +149,7 @@ def draw_up(graph: Graph, result: Result | None) -> Picture:
                 marked=node.distractor,
             )
         )
-    warnings = check_flags(graph) if result is None else result.warnings
-    return Picture(tuple(items), answer, result is not None, tuple(one_line(one.message) for one in warnings))
+    return tuple(items)
 
 
 def one_line(text: str) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from xml.sax.saxutils import escape
 
-from ..schema import Graph, Result
+from ..schema import Graph, Result, Step
 from .boxes import PADDING, box_markup, box_width, make_box
 from .layout import LANE_PADDING, Layout, Line, lay_out
 from .measure import width_of, wrap
-from .picture import ASIDE_TITLE, Picture, draw_up, one_line
+from .picture import ASIDE_TITLE, Picture, draw_growing, draw_up, one_line
 from .style import EXPRESSION_SIZE, LABEL_SIZE, STYLE
 
 _MARGIN = 20.0
@@ -30,6 +30,11 @@ def to_svg(graph: Graph, result: Result | None = None, *, question: str | None =
     Raises GraphStructureError above 256 nodes.
     """
     return picture_svg(draw_up(graph, result), question=question)[0]
+
+
+def growing_svg(graph: Graph, steps: Sequence[Step]) -> str:
+    """`to_svg` of a graph while it is being written, with its ``steps`` so far; see `draw_growing`."""
+    return picture_svg(draw_growing(graph, steps))[0]
 
 
 def picture_svg(picture: Picture, *, question: str | None = None) -> tuple[str, float]:
