@@ -1,6 +1,6 @@
 """The entry point: finds the command, turns every error into one line on stderr and an exit code.
 
-Exit codes: 0 ok, 1 no answer, 2 usage, 3 device or provider, 4 bundle, 6 interrupted, 70 a bug of ours.
+Exit codes: 0 ok, 1 no answer, 2 usage, 3 device or provider, 4 bundle, 5 busy, 6 interrupted, 70 a bug of ours.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ COMMANDS = {
     "inspect": "Say what a bundle is, and whether it is intact.",
     "verify": "Check a bundle, and what it computes here.",
     "measure": "Measure what products cost here, and say which precision suits.",
+    "batch": "Answer a file of word problems; goes on where it was stopped.",
     "bench": "Measure what a bundle does here; compare results, plan machines.",
 }
 
