@@ -152,10 +152,11 @@ class _CsvLines:
 
     def _lines(self) -> Iterator[bytes]:
         while line := self._source.read_line(MAX_ROW_BYTES):
-            yield line
-            while len(line) == MAX_ROW_BYTES and not line.endswith(b"\n"):
+            rest = line
+            while len(rest) == MAX_ROW_BYTES and not rest.endswith(b"\n"):
                 self.flaw = Failure("row_too_long", f"longer than {MAX_ROW_BYTES:,} bytes")
-                line = self._source.read_line(MAX_ROW_BYTES)
+                rest = self._source.read_line(MAX_ROW_BYTES)
+            yield line
 
 
 def _question_of(row: JsonRow) -> str:

@@ -21,7 +21,7 @@ class AsTheyCome(Generic[_T]):
 
 
 class AsInInput(AsTheyCome[_T]):
-    """The order in which rows are taken up. What is settled waits for those before: as many as are worked on."""
+    """The order in which rows are taken up. What is settled waits for the slowest row before it."""
 
     def __init__(self) -> None:
         self._expected: deque[int] = deque()

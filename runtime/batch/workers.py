@@ -97,7 +97,11 @@ class _Crew:
                 # One that died meanwhile is heard of below.
                 with contextlib.suppress(OSError):
                     worker.pipe.send(worker.row)
-        return bool(waiting) or any(worker.row is not None for worker in self._workers)
+        is_busy = any(worker.row is not None for worker in self._workers)
+        if not is_busy and not waiting and (row := next(rows, None)) is not None:
+            # Nobody is ready, which is not the end.
+            waiting.append(row)
+        return is_busy or bool(waiting)
 
     def hear(self) -> Iterator[tuple[_Worker, Outcome | Row | bool | None]]:
         """What workers have to say: an outcome; True where one is ready; where one died, the row that it had, or None.
