@@ -1,11 +1,13 @@
 """A batch: every row once, whatever is there already."""
 
 import random
+import sys
 
 import msgspec
 import pytest
 from batch_samples import STATE, Says, lines, rows_of, work
 
+from dagger_edge.runtime.batch.cluster import Cluster
 from dagger_edge.runtime.batch.journal import JournalError
 from dagger_edge.runtime.batch.row_set import RowSet
 from dagger_edge.runtime.batch.state import InputMark, State, state_path
@@ -166,3 +168,11 @@ def test_outcomes_travel(tmp_path):
     for outcome in (Outcome(3, b'{"a":1}'), Outcome(4, failure=Failure("model", "x"))):
         data = msgspec.msgpack.encode(outcome)
         assert msgspec.msgpack.decode(data, type=Outcome) == outcome
+
+
+def test_without_ray_it_is_said_what_to_install(tmp_path, monkeypatch):
+    """An ImportError where an extra is missing."""
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UsageError, match="--engine ray needs Ray: pip install"):
+        work(tmp_path, [Row(1, "text")], engine=Cluster())
+    assert rows_of(tmp_path) == []
