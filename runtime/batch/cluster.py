@@ -15,6 +15,7 @@ import logging
 import os
 import pickle
 import queue
+import signal
 import threading
 import time
 import warnings
@@ -217,10 +218,14 @@ def _connected(address: str | None) -> Any:
     except ImportError:
         raise UsageError("--engine ray needs Ray: pip install 'dagger-edge[ray]'") from None
     ours: dict[str, Any] = {} if address else {"include_dashboard": False}
+    on_term = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **ours)
     except (OSError, RuntimeError, ValueError) as error:
         raise ProviderError(f"Ray cluster {address or 'on this machine'}: {_last_line(error)}") from None
+    if threading.current_thread() is threading.main_thread():
+        # Ray puts its own in its place, which would not let the batch stop by itself.
+        signal.signal(signal.SIGTERM, on_term)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     # A block that is lost for good is noticed by its rows.
