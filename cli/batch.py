@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -125,7 +126,7 @@ class _Job:
         state = State(mark, options, os.path.relpath(self._errors.absolute(), self._out.absolute().parent))
         total, stop = self._table.count(), Stop()
         line = RowLine(total)
-        with Ledger(self._out, state) as ledger, stopped_by_signals(stop, self._tell_stop):
+        with closing(line), Ledger(self._out, state) as ledger, stopped_by_signals(stop, self._tell_stop):
             self._tell_beginning(total, len(ledger.done), ledger.torn)
             done = run_batch(
                 self._table.rows(),
@@ -136,7 +137,6 @@ class _Job:
                 stopped=stop,
                 tell=line.tell if self._shows else lambda _progress: None,
             )
-        line.close()
         click.echo(
             f"{done.done:,} of {total:,} rows are done, {done.done - done.before:,} of them now;"
             f" {done.failed:,} without a result"
@@ -161,7 +161,7 @@ class _Job:
             click.echo(f"going on: {done:,} of {total:,} rows are done", err=True)
 
     def _tell_stop(self) -> None:
-        click.echo("\nstopping: the rows in hand are finished first; once more to stop at once", err=True)
+        click.echo("stopping: the rows in hand are finished first; once more to stop at once", err=True)
 
 
 def _threads(threads: int | None, workers: int | None, engine: str) -> int | None:

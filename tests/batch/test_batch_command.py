@@ -112,7 +112,7 @@ def test_a_signal_ends_it_after_the_row_in_hand(long, number):
         process.send_signal(number)
         told = process.communicate(timeout=60)[1].splitlines()
     assert process.returncode == 6
-    assert told[1] == "stopping: the rows in hand are finished first; once more to stop at once"
+    assert told[0] == "stopping: the rows in hand are finished first; once more to stop at once"
     done = len(lines(out))
     assert told[-2] == f"{done} of 2,000 rows are done, {done} of them now; 0 without a result"
     assert told[-1] == "error: interrupted"
@@ -161,6 +161,34 @@ def test_a_full_disk_is_one_error_and_loses_nothing(long):
         process.communicate(timeout=60)
     found = rows_of(long)
     assert found == list(range(1, len(found) + 1))
+
+
+def test_a_disk_without_room_is_one_error_and_loses_nothing(long):
+    """As above, on a real file system that is full: of a row, a part still finds room."""
+    disk, saved = long / "disk", long / "saved"
+    disk.mkdir()
+    saved.mkdir()
+    command = f"""
+mount -t tmpfs -o size=64k none {disk} || exit 77
+{sys.executable} -m dagger_edge batch {long}/in.jsonl {disk}/out.jsonl --threads 1
+code=$?
+cp {disk}/* {saved}
+exit $code
+"""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", command], capture_output=True, text=True, env=environment, check=False
+    )
+    if done.returncode in {1, 77}:
+        pytest.skip(f"no file system can be mounted here: {done.stderr}")
+    found = rows_of(saved)
+    assert (done.returncode, done.stderr) == (
+        2,
+        f"error: {disk}/out.jsonl: No space left on device: the {len(found)} rows that are done stay done; mend it, and"
+        " the same command goes on\n",
+    )
+    assert found == list(range(1, len(found) + 1))
+    assert len(found) >= 2
 
 
 def test_a_folder_that_cannot_be_written_is_one_error(folder):
