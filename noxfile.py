@@ -26,7 +26,7 @@ def lint(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """All tests that need no torch, in an environment without it."""
     session.install("-q", "-e", ".[dev]")
-    session.run("pytest", "-m", "not export", *session.posargs)
+    session.run("pytest", "-m", "not export and not ray", *session.posargs)
 
 
 @nox.session
@@ -45,3 +45,10 @@ def export(session: nox.Session) -> None:
     session.install("-q", TORCH)
     session.install("-q", PEFT, GENAI, "-e", ".[export,dev]")
     session.run("pytest", "-m", "export", *session.posargs)
+
+
+@nox.session
+def ray(session: nox.Session) -> None:
+    """`batch` on a Ray cluster of several nodes here. Not among the default ones: Ray is 240 MB, and alone uses it."""
+    session.install("-q", "-e", ".[dev,ray]")
+    session.run("pytest", "-m", "ray", *session.posargs)

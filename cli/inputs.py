@@ -49,6 +49,13 @@ class Source:
         except OSError as error:
             raise UsageError(f"{self.name}: {error.strerror}") from None
 
+    def read_line(self, size: int) -> bytes:
+        """The next line with its end, or its next ``size`` bytes. Empty at the end."""
+        try:
+            return self._file.readline(size)
+        except OSError as error:
+            raise UsageError(f"{self.name}: {error.strerror}") from None
+
     def __enter__(self) -> Self:
         return self
 

@@ -29,6 +29,7 @@ COMMANDS = {
     "verify": "Check a bundle, and what it computes here.",
     "measure": "Measure what products cost here, and say which precision suits.",
     "serve": "Answer questions over HTTP, with a page for them.",
+    "batch": "Answer a file of word problems; goes on where it was stopped.",
     "bench": "Measure what a bundle does here; compare results, plan machines.",
     "doctor": "Say what works here and what does not, and the remedy.",
 }

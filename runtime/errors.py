@@ -52,3 +52,9 @@ class ModelError(DaggerEdgeError):
     """The model ran, and gave nothing that can be used (exit code 1)."""
 
     exit_code = 1
+
+
+class BusyError(DaggerEdgeError):
+    """Something is in use by another process, or can take no more now (exit code 5)."""
+
+    exit_code = 5
