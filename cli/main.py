@@ -29,6 +29,7 @@ COMMANDS = {
     "verify": "Check a bundle, and what it computes here.",
     "measure": "Measure what products cost here, and say which precision suits.",
     "bench": "Measure what a bundle does here; compare results, plan machines.",
+    "pack": "Make the folder to carry to a machine without network.",
 }
 
 _COMPLETION = "_DAGGER_EDGE_COMPLETE"
