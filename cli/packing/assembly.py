@@ -29,6 +29,8 @@ _ALLOWANCE = {"cpu": 200 << 20, "cuda": 4 << 30}
 # An installed file is compiled too, and the disk has blocks.
 _INSTALLED_FACTOR = 1.3
 _LOCKS = {"cpu": "requirements/runtime.txt", "cuda": "requirements/runtime-cuda.txt"}
+# Of ours, beside the provider's.
+_EXTRAS = ("serve",)
 _PIP_LOCK = "requirements/installer.txt"
 _PACKAGE = "dagger_edge/"
 # A GPU's files are made by its driver when it is first used; its kernels are compiled on the way.
@@ -152,7 +154,7 @@ def _contents(
     wanted: Wanted, own: Wheel, wheels: Sequence[Wheel], bundles: dict[str, Bundle]
 ) -> tuple[Contents, PackDocument]:
     target = wanted.target
-    needs = edges(wheels, own.name, target.provider, target.environment)
+    needs = edges(wheels, own.name, (target.provider, *_EXTRAS), target.environment)
     contents = {f"wheels/{wheel.path.name}": Entry(wheel.path, wheel.sha256, wheel.size_bytes) for wheel in wheels}
     models = []
     for folder, bundle in bundles.items():

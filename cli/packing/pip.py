@@ -12,9 +12,7 @@ from pathlib import Path
 from ...runtime.errors import UsageError
 from .target import Target
 
-_NO_NETWORK = re.compile(
-    r"(?:NewConnection|Connect(?:ion|Timeout)|NameResolution|Proxy|MaxRetry|ReadTimeout)\w*Error|Retrying \(Retry"
-)
+_NO_NETWORK = re.compile(r"Retrying \(Retry|Max retries exceeded")
 _NO_WHEEL = re.compile(r"No matching distribution found for (\S+)")
 _ALTERED = re.compile(r"DO NOT MATCH THE HASHES.*?\n\s+(\S+) ", re.DOTALL)
 

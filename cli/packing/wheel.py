@@ -83,8 +83,10 @@ def _applies(need: Requirement, environment: Mapping[str, str], extras: Sequence
     return any(need.marker.evaluate({**environment, "extra": extra}) for extra in extras or [""])
 
 
-def edges(wheels: Sequence[Wheel], root: str, extra: str, environment: Mapping[str, str]) -> dict[str, list[str]]:
-    """What each wheel needs of the others, from ``root`` with its ``extra`` on, by name and sorted.
+def edges(
+    wheels: Sequence[Wheel], root: str, extras: Sequence[str], environment: Mapping[str, str]
+) -> dict[str, list[str]]:
+    """What each wheel needs of the others, from ``root`` with its ``extras`` on, by name and sorted.
 
     Raises:
         UsageError: something that is needed on the target is not among them, or has another version.
@@ -92,14 +94,14 @@ def edges(wheels: Sequence[Wheel], root: str, extra: str, environment: Mapping[s
     held = {wheel.name: wheel for wheel in wheels}
     found: dict[str, set[str]] = {}
     seen: set[tuple[str, str]] = set()
-    waiting: list[tuple[str, tuple[str, ...]]] = [(root, ("", extra))]
+    waiting: list[tuple[str, tuple[str, ...]]] = [(root, ("", *extras))]
     while waiting:
-        name, extras = waiting.pop()
-        if all((name, each) in seen for each in extras):
+        name, asked = waiting.pop()
+        if all((name, each) in seen for each in asked):
             continue
-        seen |= {(name, each) for each in extras}
+        seen |= {(name, each) for each in asked}
         needs = found.setdefault(name, set())
-        for need in held[name].requires(environment, extras):
+        for need in held[name].requires(environment, asked):
             other = canonicalize_name(need.name)
             if other not in held or not need.specifier.contains(held[other].version, prereleases=True):
                 have = f"{held[other].version} is" if other in held else "nothing of it is"

@@ -1,0 +1,141 @@
+"""``install.sh`` of a pack, run by sh without a network: a release at a time, back again, and away."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tiny_wheels import bundled_pip, here, lock_of, make_wheel, own_wheel
+
+pytest.importorskip("cyclonedx")
+
+from dagger_edge.cli.packing.assembly import Wanted, pack
+from dagger_edge.cli.packing.target import Target
+from dagger_edge.runtime.solver import demo_bundle
+
+
+@pytest.fixture(scope="module")
+def packs(tmp_path_factory):
+    """Two packs, of versions 1.0 and 2.0."""
+    if bundled_pip() is None:
+        pytest.skip("this Python brings no wheel of pip along")
+    folder = tmp_path_factory.mktemp("index")
+    installer = Path(shutil.copy(bundled_pip(), folder))
+    wheels = [make_wheel(folder, "small", "1.0"), make_wheel(folder, "engine", "2.0", tag=here())]
+    made = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PIP_NO_INDEX", "1")
+        patch.setenv("PIP_FIND_LINKS", str(folder))
+        for version in ("1.0", "2.0"):
+            own = own_wheel(folder / version, lock_of(*wheels), lock_of(installer), version)
+            wanted = Wanted(folder / f"pack-{version}", Target.here(None, None, "cpu"), [demo_bundle()], wheel=own)
+            made.append(pack(wanted, lambda line: None).path)
+    return made
+
+
+def install(pack, *options, fails=False, prefix=None):
+    """Runs install.sh as a bare system would; gives what it says."""
+    command = ["sh", str(pack / "install.sh"), "--python", sys.executable, *options]
+    command += [] if prefix is None else ["--prefix", str(prefix)]
+    done = subprocess.run(command, capture_output=True, text=True, env={"PATH": os.defpath}, check=False)
+    assert (done.returncode != 0) == fails, done.stdout + done.stderr
+    return done.stderr if fails else done.stdout
+
+
+def tool(prefix):
+    """Where the command that is current is installed."""
+    done = subprocess.run([prefix / "bin" / "dagger-edge", "where"], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def test_install_upgrade_rollback_prune_uninstall(packs, tmp_path):
+    """A second run that installs again, a switch that loses the release before, what is used being pruned."""
+    prefix = tmp_path / "deep" / "prefix"
+    said = install(packs[0], prefix=prefix)
+    assert "demo: 3 of 3 tokens equal" in said
+    first = tool(prefix)
+    assert Path(first).parent.name.startswith("1.0-")
+    assert (prefix / "current" / "bundle" / "manifest.json").is_file()
+    assert (
+        f"ExecStart={prefix}/current/venv/bin/dagger-edge serve"
+        in (prefix / "current" / "dagger-edge.service").read_text()
+    )
+    assert "is there already" in install(packs[0], prefix=prefix)
+    install(packs[1], prefix=prefix)
+    second = tool(prefix)
+    assert Path(second).parent.name.startswith("2.0-")
+    # One bundle for both.
+    assert len(list((prefix / "bundles").iterdir())) == 1
+    own = prefix / "current"
+    install(own, "--rollback", prefix=prefix)
+    assert tool(prefix) == first
+    install(own, "--rollback", prefix=prefix)
+    assert tool(prefix) == second
+    (prefix / "bundles" / "unused-1").mkdir()
+    (prefix / "releases" / "0.9-1").mkdir()
+    assert install(own, "--prune", prefix=prefix).count("removed") == 2
+    assert sorted(path.name for path in (prefix / "releases").iterdir()) == sorted(
+        Path(path).parent.name for path in (first, second)
+    )
+    assert not (prefix / ".lock").exists()
+    install(packs[0], "--uninstall", prefix=prefix)
+    assert not prefix.exists()
+
+
+def test_a_pack_that_was_altered_or_does_not_answer_changes_nothing(packs, tmp_path):
+    """A release that becomes current although its files or its answers are others."""
+    prefix = tmp_path / "prefix"
+    install(packs[0], prefix=prefix)
+    before = tool(prefix)
+    bad = tmp_path / "bad"
+    shutil.copytree(packs[1], bad)
+    wheel = next((bad / "wheels").glob("small-*"))
+    wheel.write_bytes(wheel.read_bytes()[:-1])
+    assert f"altered or missing, copy the pack again: wheels/{wheel.name}: FAILED" in install(
+        bad, fails=True, prefix=prefix
+    )
+    shutil.copy(packs[1] / "wheels" / wheel.name, wheel)
+    (bad / "bundles" / "demo" / "prompt.txt").write_text("broken {question}")
+    (bad / "bundles" / "demo" / "manifest.json").write_text("{}")
+    subprocess.run(
+        "find . -type f ! -name SHA256SUMS -exec sha256sum {} + >SHA256SUMS", shell=True, cwd=bad, check=True
+    )
+    said = install(bad, fails=True, prefix=prefix)
+    assert "demo does not answer here as it should: error: it says something else here" in said
+    assert tool(prefix) == before
+    assert len(list((prefix / "releases").iterdir())) == 1
+    assert "2.0-" in install(bad, "--no-check", prefix=prefix)
+
+
+def test_what_cannot_be_installed_is_refused_in_one_line(packs, tmp_path):
+    """Another Python's wheels, a folder of someone else's, a path that the unit would not survive."""
+    other = tmp_path / "other"
+    shutil.copytree(packs[0], other)
+    script = (other / "install.sh").read_text()
+    found = next(line for line in script.splitlines() if line.startswith("need_abi="))
+    (other / "install.sh").write_text(script.replace(found, "need_abi='cpython-399-sparc-linux-gnu'"))
+    said = install(other, fails=True, prefix=tmp_path / "p")
+    assert "this pack is for cpython-399-sparc-linux-gnu" in said
+    (other / "install.sh").write_text(script.replace("need_glibc='2.5'", "need_glibc='9.9'"))
+    assert "the wheels need 9.9: use a newer system" in install(other, fails=True, prefix=tmp_path / "p")
+    assert "holds other things" in install(packs[0], fails=True, prefix=tmp_path)
+    assert "letters, digits" in install(packs[0], fails=True, prefix=tmp_path / "a b")
+    assert "without . and .." in install(packs[0], fails=True, prefix=tmp_path / ".." / "x")
+    assert "was not made by install.sh" in install(packs[0], "--uninstall", fails=True, prefix=tmp_path)
+    assert "is no option" in install(packs[0], "--prefxi", fails=True)
+    assert not (tmp_path / "p").exists()
+
+
+def test_the_lock_of_a_killed_run_is_taken_over_and_that_of_a_living_one_is_not(packs, tmp_path):
+    """Two that write into one place; or a power cut after which nobody can install."""
+    prefix = tmp_path / "prefix"
+    (prefix / ".lock").mkdir(parents=True)
+    (prefix / ".dagger-edge").touch()
+    (prefix / ".lock" / "pid").write_text(str(os.getpid()))
+    assert "works on" in install(packs[0], fails=True, prefix=prefix)
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    (prefix / ".lock" / "pid").write_text(str(ended.pid))
+    install(packs[0], prefix=prefix)
