@@ -133,11 +133,12 @@ def _gather_wheels(wanted: Wanted, folder: Path, say: Callable[[str], None]) -> 
     own = Wheel.read(wanted.wheel or own_wheel.make_own_wheel(package, folder / "own"))
     fetched = folder / "wheels"
     fetched.mkdir()
+    locks = []
     for lock in (_LOCKS[wanted.target.provider], _PIP_LOCK):
-        place = folder / Path(lock).name
-        place.write_bytes(_member(own, _PACKAGE + lock))
-        say(f"fetching the wheels of {lock} for {wanted.target.title}")
-        pip.download(place, wanted.target, fetched)
+        locks.append(folder / Path(lock).name)
+        locks[-1].write_bytes(_member(own, _PACKAGE + lock))
+    say(f"fetching the wheels for {wanted.target.title}")
+    pip.download(locks, wanted.target, fetched)
     wheels = [own, *(Wheel.read(path) for path in sorted(fetched.iterdir()))]
     return own, sorted(wheels, key=lambda wheel: wheel.name)
 

@@ -17,8 +17,8 @@ _NO_WHEEL = re.compile(r"No matching distribution found for (\S+)")
 _ALTERED = re.compile(r"DO NOT MATCH THE HASHES.*?\n\s+(\S+) ", re.DOTALL)
 
 
-def download(lock: Path, target: Target, folder: Path) -> None:
-    """Fetches the wheels of ``lock`` (requirements with hashes, all of them) for ``target`` into ``folder``.
+def download(locks: Sequence[Path], target: Target, folder: Path) -> None:
+    """Fetches the wheels of ``locks`` (requirements with hashes, all of them) for ``target`` into ``folder``.
 
     Where they come from, pip's own settings say: ``PIP_INDEX_URL``, or ``PIP_NO_INDEX`` and ``PIP_FIND_LINKS``.
 
@@ -26,7 +26,8 @@ def download(lock: Path, target: Target, folder: Path) -> None:
         UsageError: no pip, no network, no wheel for the target, or one whose hash is another.
     """
     options = ["--no-deps", "--require-hashes", "--only-binary=:all:", "--dest", str(folder), *target.pip_options]
-    run(["download", *options, "--requirement", str(lock)], f"fetching the wheels for {target.title}")
+    options += [option for lock in locks for option in ("--requirement", str(lock))]
+    run(["download", *options], f"fetching the wheels for {target.title}")
 
 
 def run(arguments: Sequence[str], doing: str, environment: Mapping[str, str] | None = None) -> None:
