@@ -32,6 +32,7 @@ COMMANDS = {
     "batch": "Answer a file of word problems; goes on where it was stopped.",
     "bench": "Measure what a bundle does here; compare results, plan machines.",
     "doctor": "Say what works here and what does not, and the remedy.",
+    "pack": "Make the folder to carry to a machine without network.",
 }
 
 _COMPLETION = "_DAGGER_EDGE_COMPLETE"

@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
-import glob
-import os
-import secrets
-import shutil
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import msgspec
 
 from ..runtime.bundle import MANIFEST_FILE, Bundle
-from ..runtime.errors import BundleError, UsageError
+from ..runtime.errors import BundleError
 from ..runtime.files import sha256_of
 from ..runtime.manifest import FileEntry, Manifest
+from ..runtime.staging import Staging, sync
 
-_DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
-
-class BundleWriter:
+class BundleWriter(Staging):
     """A context in which a bundle is written to a hidden folder beside its target; `seal` gives it its name.
-
-    Leaving the context without `seal`, for whatever reason, removes the hidden folder. A killed process can
-    leave ``.NAME.tmp-…`` behind, which is no bundle; the next writer for the same target removes it. Folders of
-    writers that are still alive are locked, and stay.
 
     Args:
         target: the folder to make. It must not exist; its parent must.
@@ -38,47 +25,11 @@ class BundleWriter:
     """
 
     def __init__(self, target: Path) -> None:
-        # The name may end in a slash or be "..": only the absolute path has a parent to write into.
-        self.target = Path(os.path.abspath(target))  # noqa: PTH100 (resolve() would follow a link at the target)
-        self._prefix = f".{self.target.name}.tmp-"
-        self.folder = self.target.with_name(self._prefix + secrets.token_hex(6))
-        self._refuse_existing()
-        if not self.target.name.isprintable():
-            raise UsageError(f"output {self.target.name!r} holds control characters; choose another name")
-        if not self.target.parent.is_dir():
-            raise UsageError(f"output {target}: its parent folder does not exist; create it first")
+        super().__init__(target, "bundle", BundleError)
 
-    def __enter__(self) -> Self:
-        try:
-            self._remove_leftovers()
-            self.folder.mkdir()
-        except OSError as error:
-            raise BundleError(
-                f"bundle {self.target}: its parent folder cannot be written ({error.strerror}); choose another place"
-            ) from error
-        self._held = _lock(self.folder)
-        return self
-
-    def _remove_leftovers(self) -> None:
-        """Removes what killed writers for this target left behind."""
-        for path in self.target.parent.glob(f"{glob.escape(self._prefix)}*"):
-            lock = _lock(path)
-            if lock is not None:
-                shutil.rmtree(path, ignore_errors=True)
-                os.close(lock)
-
-    def require_space(self, size_bytes: int) -> None:
-        """Refuses to start where fewer than ``size_bytes`` are free.
-
-        Raises:
-            BundleError: the disk is too small.
-        """
-        free = shutil.disk_usage(self.folder).free
-        if free < size_bytes:
-            raise BundleError(
-                f"bundle {self.target}: {size_bytes / 1e9:.1f} GB are needed while exporting,"
-                f" {free / 1e9:.1f} GB are free; free space or choose another disk"
-            )
+    def require_space(self, size_bytes: int, doing: str = "exporting") -> None:
+        """As `Staging.require_space`."""
+        super().require_space(size_bytes, doing)
 
     def seal(self, draft: Manifest) -> Bundle:
         """Adds the manifest, makes everything durable and renames the folder to its target.
@@ -92,54 +43,11 @@ class BundleWriter:
         """
         paths = sorted(self.folder.iterdir())
         for path in paths:
-            _sync(path)
+            sync(path)
         files = {path.name: FileEntry(path.stat().st_size, sha256_of(path)) for path in paths}
         manifest_path = self.folder / MANIFEST_FILE
         manifest_path.write_bytes(msgspec.structs.replace(draft, files=files).encode())
         Bundle.open(self.folder, verify=False)
-        _sync(manifest_path)
-        _sync(self.folder)
-        self._refuse_existing()
-        self.folder.rename(self.target)
-        _sync(self.target.parent)
+        sync(manifest_path)
+        self.publish(self.folder)
         return Bundle.open(self.target, verify=False)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
-        if self._held is not None:
-            os.close(self._held)
-        if isinstance(error, OSError) and error.errno in _DISK_FULL:
-            raise BundleError(
-                f"bundle {self.target}: not written, the disk is full or a file size limit was reached"
-                f" ({error.strerror}); free space or choose another disk"
-            ) from error
-
-    def _refuse_existing(self) -> None:
-        if os.path.lexists(self.target):
-            raise UsageError(f"output {self.target} exists already; remove it or choose another name")
-
-
-def _lock(folder: Path) -> int | None:
-    """A descriptor of ``folder`` that holds its lock until it is closed or the process ends; None where another
-    process holds it, or there are no locks or no such folder (links are not followed)."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        return None
-    return descriptor
-
-
-def _sync(path: Path) -> None:
-    """Waits until the file or folder at ``path`` is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

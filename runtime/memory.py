@@ -32,9 +32,14 @@ def available_memory(root: Path = ROOT) -> int:
     return max(0, min(left for left in found if left is not None))
 
 
+def memory_to_run(weights_bytes: int) -> int:
+    """Bytes that running a bundle takes at most, whose weights have so many."""
+    return round(weights_bytes * _RUNNING_FACTOR) + _RUNNING_BYTES
+
+
 def fits_in_memory(weights: Path) -> bool:
     """Whether onnxruntime can hold ``weights`` now, which it copies into its kernels' layout part by part."""
-    return weights.stat().st_size * _RUNNING_FACTOR + _RUNNING_BYTES < available_memory()
+    return memory_to_run(weights.stat().st_size) < available_memory()
 
 
 def _machine(root: Path) -> int:

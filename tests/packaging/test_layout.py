@@ -19,7 +19,7 @@ def python(code, *path):
     return run.stdout.strip()
 
 
-@pytest.mark.parametrize("name", ["runtime", "export", "cli"])
+@pytest.mark.parametrize("name", ["runtime", "export", "cli", "docs", "requirements"])
 def test_a_checkout_without_symlinks_is_noticed(name):
     link = ROOT / "src" / "dagger_edge" / name
     assert link.is_symlink()
