@@ -28,6 +28,7 @@ COMMANDS = {
     "inspect": "Say what a bundle is, and whether it is intact.",
     "verify": "Check a bundle, and what it computes here.",
     "measure": "Measure what products cost here, and say which precision suits.",
+    "eval": "Answer test sets, or score texts; compare two runs.",
     "bench": "Measure what a bundle does here; compare results, plan machines.",
 }
 
