@@ -1,4 +1,4 @@
-"""``dagger-edge eval``: how often answers to test sets are right, a bundle's or others; and what another run changes."""
+"""``dagger-edge eval``: how often answers to test sets are right, a bundle's or others', and what changes."""
 
 from __future__ import annotations
 
@@ -20,10 +20,9 @@ from .decoding import decode_options, decoding_options, model_options
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ..runtime.bench.rows import Provenance
     from ..runtime.evaluation.journal import Journal, Run
     from ..runtime.evaluation.questions import Fields, QuestionSet
-    from ..runtime.evaluation.rows import EvalRow, Header, Settings
+    from ..runtime.evaluation.rows import EvalRow, Header
     from ..runtime.evaluation.run import Answer
     from ..runtime.manifest import PromptId
     from ..runtime.ort import Provider
@@ -130,7 +129,7 @@ def _ask(
     options = decode_options(decoding, several=samples is not None)
     from ..runtime.bench.provenance import provenance
     from ..runtime.bundle import Bundle, template_text
-    from ..runtime.evaluation.run import model_answers, model_settings
+    from ..runtime.evaluation.run import make_header, model_answers, model_settings
     from ..runtime.solver import Solver, demo_bundle
 
     opened = Bundle.open(bundle or demo_bundle(), verify=verify, remember=True)
@@ -146,7 +145,7 @@ def _ask(
             provider=provider,
             threads=threads,
         )
-        header = _header(settings, provenance())
+        header = make_header(settings, provenance())
         _fill(sets, out, limit, header, model_answers(solver, options, samples))
 
 
@@ -155,7 +154,7 @@ def _score(
 ) -> None:
     """Takes the texts of a file for the answers. Needs no model and no onnxruntime."""
     from ..runtime.evaluation.rows import Settings
-    from ..runtime.evaluation.run import set_entries
+    from ..runtime.evaluation.run import make_header, set_entries
     from ..runtime.files import sha256_of
     from .outputs import given_answers, read_outputs
 
@@ -164,17 +163,7 @@ def _score(
         digest = sha256_of(Path(path))
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}; --outputs takes a file") from None
-    _fill(sets, out, limit, _header(Settings(sets=set_entries(sets), outputs_sha256=digest)), answers)
-
-
-def _header(settings: Settings, provenance: Provenance | None = None) -> Header:
-    from datetime import UTC, datetime
-
-    from .. import __version__
-    from ..runtime.evaluation.rows import FORMAT, Header
-
-    created = datetime.now(UTC).isoformat(timespec="seconds")
-    return Header(evaluation=FORMAT, settings=settings, dagger_edge=__version__, created=created, provenance=provenance)
+    _fill(sets, out, limit, make_header(Settings(sets=set_entries(sets), outputs_sha256=digest)), answers)
 
 
 def _fill(sets: Sequence[QuestionSet], out: Path, limit: int | None, header: Header, answer: Answer) -> None:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from ... import __version__
 from ..errors import UsageError
 from ..options import DecodeOptions
 from ..solution import NoAnswerError, Timings
 from .journal import Journal
 from .questions import Question, QuestionSet
-from .rows import Draws, EvalRow, SetEntry, Settings
+from .rows import FORMAT, Draws, EvalRow, Header, SetEntry, Settings
 from .score import Output, score
 
 if TYPE_CHECKING:
+    from ..bench.rows import Provenance
     from ..solver import Solver
 
 Answer = Callable[[Question], Output]
@@ -51,6 +54,17 @@ def check_sets(sets: Sequence[QuestionSet]) -> None:
 def set_entries(sets: Sequence[QuestionSet]) -> tuple[SetEntry, ...]:
     """What a header says of ``sets``."""
     return tuple(SetEntry(item.name, item.sha256, len(item.questions)) for item in sets)
+
+
+def make_header(settings: Settings, provenance: Provenance | None = None) -> Header:
+    """The header of a run that begins now."""
+    return Header(
+        evaluation=FORMAT,
+        settings=settings,
+        dagger_edge=__version__,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        provenance=provenance,
+    )
 
 
 def model_answers(solver: Solver, options: DecodeOptions, samples: int | None) -> Answer:

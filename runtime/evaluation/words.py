@@ -145,8 +145,8 @@ def verdict(group: Paired) -> str:
     low, high = group.interval
     told = (
         f"Accuracy {percent(group.before.accuracy)} before and {percent(group.after.accuracy)} after:"
-        f" {_points(group.difference)} points ({_points(low)} to {_points(high)}); {group.only_before} became wrong, {group.only_after} right,"
-        f" McNemar p = {group.p:.2g}."
+        f" {_points(group.difference)} points ({_points(low)} to {_points(high)}); {group.only_before} became wrong,"
+        f" {group.only_after} right, McNemar p = {group.p:.2g}."
     )
     if group.p < 0.05:
         return f"{told} Chance alone would rarely do that."
