@@ -32,6 +32,20 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 PROMPTS = ("card", "paper", "question")
 _NAMED = re.compile(r"\A([A-Za-z0-9][A-Za-z0-9 ._+-]{0,63})=(.+)\Z", re.DOTALL)
 
+_RANGE = re.compile(r"\A([0-9]{1,9})(?:-([0-9]{1,9}))?\Z")
+
+
+def _range(_ctx: click.Context, _param: click.Parameter, value: str | None) -> slice:
+    """The rows from the first to the second number, both included and counted from 1; or one row."""
+    if value is None:
+        return slice(None)
+    found = _RANGE.match(value)
+    first, last = (0, 0) if found is None else (int(found[1]), int(found[2] or found[1]))
+    if not 1 <= first <= last:
+        raise click.BadParameter(f"{value[:40]!r} is no range of rows such as 1-100")
+    return slice(first - 1, last)
+
+
 _FORMAT = click.option("--format", "form", type=click.Choice(FORMATS), default="md", show_default=True)
 
 
@@ -43,7 +57,7 @@ _FORMAT = click.option("--format", "form", type=click.Choice(FORMATS), default="
     help="Test set: tsv, csv, or JSON Lines; several times for several.",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="File of rows; one that is there is gone on with.")
-@click.option("--limit", type=click.IntRange(min=1), help="Ask so many questions of each set.  [default: all]")
+@click.option("--rows", "asked", callback=_range, metavar="A-B", help="Ask these rows of each set.  [default: all]")
 @click.option("--outputs", type=click.Path(), help="Score these texts, JSON Lines, in place of a model's.")
 @click.option("--output-field", metavar="PATH", help="Where a row of --outputs has its text.  [default: usual names]")
 @click.option(
@@ -68,7 +82,7 @@ def command(
     /,
     data: tuple[str, ...],
     out: Path | None,
-    limit: int | None,
+    asked: slice,
     outputs: str | None,
     output_field: str | None,
     match: str,
@@ -98,9 +112,9 @@ def command(
     sets = [_read_set(item, fields) for item in data]
     check_sets(sets)
     if outputs is None:
-        _ask(sets, out, limit, **model)
+        _ask(sets, out, asked, **model)
     else:
-        _score(sets, out, limit, outputs, output_field, by_id=match == "id")
+        _score(sets, out, asked, outputs, output_field, by_id=match == "id")
     _print_summary(out, form)
 
 
@@ -115,7 +129,7 @@ def _read_set(item: str, fields: Fields) -> QuestionSet:
 def _ask(
     sets: Sequence[QuestionSet],
     out: Path,
-    limit: int | None,
+    asked: slice,
     *,
     bundle: Path | None,
     provider: str,
@@ -146,12 +160,10 @@ def _ask(
             threads=threads,
         )
         header = make_header(settings, provenance())
-        _fill(sets, out, limit, header, model_answers(solver, options, samples))
+        _fill(sets, out, asked, header, model_answers(solver, options, samples))
 
 
-def _score(
-    sets: Sequence[QuestionSet], out: Path, limit: int | None, path: str, field: str | None, *, by_id: bool
-) -> None:
+def _score(sets: Sequence[QuestionSet], out: Path, asked: slice, path: str, field: str | None, *, by_id: bool) -> None:
     """Takes the texts of a file for the answers. Needs no model and no onnxruntime."""
     from ..runtime.evaluation.rows import Settings
     from ..runtime.evaluation.run import make_header, set_entries
@@ -163,15 +175,15 @@ def _score(
         digest = sha256_of(Path(path))
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}; --outputs takes a file") from None
-    _fill(sets, out, limit, make_header(Settings(sets=set_entries(sets), outputs_sha256=digest)), answers)
+    _fill(sets, out, asked, make_header(Settings(sets=set_entries(sets), outputs_sha256=digest)), answers)
 
 
-def _fill(sets: Sequence[QuestionSet], out: Path, limit: int | None, header: Header, answer: Answer) -> None:
+def _fill(sets: Sequence[QuestionSet], out: Path, asked: slice, header: Header, answer: Answer) -> None:
     """Answers what is not in the file yet. An interruption loses the question that is being answered, no more."""
     from ..runtime.evaluation.journal import Journal
     from ..runtime.evaluation.run import evaluate
 
-    questions = [question for item in sets for question in item.questions[:limit]]
+    questions = [question for item in sets for question in item.questions[asked]]
     try:
         with Journal(out, header) as journal, _progress(journal, len(questions)) as advance:
             for row in evaluate(questions, answer, journal):

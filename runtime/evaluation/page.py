@@ -42,7 +42,7 @@ td{{text-align:right;white-space:nowrap}}
 th:first-child,td:first-child{{text-align:left}}
 th,td{{padding:6px 0 6px 16px;border-bottom:1px solid var(--line)}}
 th:first-child,td:first-child{{padding-left:0}}
-tr:last-child td{{border-bottom:0}}
+tbody tr:last-child>*{{border-bottom:0}}
 .square td,.square th{{text-align:center;padding:8px}}
 .square th{{text-align:center}}
 .square td{{font-size:22px;font-weight:700}}

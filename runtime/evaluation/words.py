@@ -130,8 +130,8 @@ def _names(found: Comparison) -> list[str]:
 
 
 def groups_of(found: Comparison) -> list[Paired]:
-    """The groups of its table: the sets, where there are several, and all."""
-    return [*found.sets, found.total]
+    """The groups of its table: all, and the sets where there are several."""
+    return [found.total, *found.sets]
 
 
 def paired_rows(found: Comparison) -> list[list[str]]:
@@ -149,8 +149,8 @@ def verdict(group: Paired) -> str:
         f" {group.only_after} right, McNemar p = {group.p:.2g}."
     )
     if group.p < 0.05:
-        return f"{told} Chance alone would rarely do that."
-    return f"{told} Chance alone would do that; the interval says what it may hide."
+        return f"{told} Chance alone would rarely do as much."
+    return f"{told} Chance alone would do as much; any difference within the interval is possible."
 
 
 def _points(share: float) -> str:

@@ -21,7 +21,7 @@ def graph(*numbers, op="add", marked=()):
     ]
     args = [node["id"] for node in nodes if not node["distractor"]]
     nodes.append({"id": "final_result", "op": op, "args": args, "distractor": False, "label": ""})
-    return json.dumps({"nodes": nodes})
+    return json.dumps({"nodes": nodes}, ensure_ascii=False)
 
 
 def scored(text, answer=5, gold=None):
