@@ -105,6 +105,8 @@ def command(
         raise UsageError("give a test set with --data, and a file for the rows with --out")
     if outputs is None and (output_field is not None or match != "order"):
         raise UsageError("--output-field and --match are for --outputs")
+    if outputs is not None and (model["bundle"] is not None or model["samples"] is not None):
+        raise UsageError("--outputs scores texts that are there: leave out --bundle and --samples")
     from ..runtime.evaluation.questions import Fields
     from ..runtime.evaluation.run import check_sets
 

@@ -42,7 +42,7 @@ def summary_text(found: Summary) -> str:
 
 def summary_groups(found: Summary) -> list[Group]:
     """The groups of its tables: the sets, and all rows where there are several."""
-    groups = [item.group for item in found.sets]
+    groups = [item.group for item in found.sets if item.group.questions]
     return [*groups, found.total] if len(groups) > 1 else groups
 
 
@@ -104,7 +104,7 @@ def _missing(found: Summary) -> str:
 def _published(found: Summary) -> list[str]:
     lines: list[str] = []
     for item in found.sets:
-        if item.benchmark is None:
+        if item.benchmark is None or not item.group.questions:
             continue
         rows = [[figure.model, f"{figure.questions:,}", percent(figure.accuracy)] for figure in item.published]
         here = [f"this run, {item.group.name}", f"{item.group.questions:,}", percent(item.group.accuracy)]

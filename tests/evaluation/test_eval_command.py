@@ -133,6 +133,7 @@ def test_an_interruption_keeps_the_rows_and_says_so(tmp_path):
         (("--data", str(GOLD[0]), "--out", "x", "--match", "id"), "are for --outputs"),
         (("--data", str(GOLD[0]), "--data", str(GOLD[0]), "--out", "x"), "two test sets are called"),
         (("compare", str(GOLD[0]), str(GOLD[0])), "not a file of `dagger-edge eval`"),
+        (("--data", str(GOLD[0]), "--out", "x", "--outputs", str(GOLD[0]), "--samples", "3"), "leave out --bundle"),
         (("--data", str(GOLD[0]), "--out", "x", "--rows", "7-3"), "is no range of rows"),
         (("compare", "a", "b", "--report", "a.txt"), "ends with .html"),
     ],
