@@ -108,6 +108,15 @@ def test_the_demo_answers_resumes_and_is_compared_with_its_vote(tmp_path):
     assert "other settings (grammar true there, false now)" in other.stderr.decode()
 
 
+def test_a_question_without_room_in_the_context_is_a_row_that_says_so(tmp_path):
+    """A run that ends at the first question that is too long. The card's prompt alone is longer than the demo's context."""
+    out = tmp_path / "rows.jsonl"
+    found = document("--data", GOLD[1], "--rows", "1-2", "--prompt", "card", "--out", out)
+    assert found["total"]["rejected"] == 2
+    assert found["header"]["settings"]["prompt"] == "card"
+    assert "the model's context is 1,024" in json.loads(out.read_text().splitlines()[1])["error"]
+
+
 def test_an_interruption_keeps_the_rows_and_says_so(tmp_path):
     """Ctrl-C that loses what was answered, or ends in a traceback."""
     out = tmp_path / "rows.jsonl"
