@@ -109,7 +109,7 @@ def test_the_demo_answers_resumes_and_is_compared_with_its_vote(tmp_path):
 
 
 def test_a_question_without_room_in_the_context_is_a_row_that_says_so(tmp_path):
-    """A run that ends at the first question that is too long. The card's prompt alone is longer than the demo's context."""
+    """A run that ends at the first question that is too long, as all are for the demo in the card's prompt."""
     out = tmp_path / "rows.jsonl"
     found = document("--data", GOLD[1], "--rows", "1-2", "--prompt", "card", "--out", out)
     assert found["total"]["rejected"] == 2
