@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,7 +19,7 @@ from .decoding import decode_options, decoding_options, model_options
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ..runtime.evaluation.journal import Journal, Run
+    from ..runtime.evaluation.journal import Run
     from ..runtime.evaluation.questions import Fields, QuestionSet
     from ..runtime.evaluation.rows import EvalRow, Header
     from ..runtime.evaluation.run import Answer
@@ -183,35 +182,33 @@ def _score(sets: Sequence[QuestionSet], out: Path, asked: slice, path: str, fiel
 def _fill(sets: Sequence[QuestionSet], out: Path, asked: slice, header: Header, answer: Answer) -> None:
     """Answers what is not in the file yet. An interruption loses the question that is being answered, no more."""
     from ..runtime.evaluation.journal import Journal
-    from ..runtime.evaluation.run import evaluate
+    from ..runtime.evaluation.run import evaluate, missing
 
     questions = [question for item in sets for question in item.questions[asked]]
     try:
-        with Journal(out, header) as journal, _progress(journal, len(questions)) as advance:
-            for row in evaluate(questions, answer, journal):
-                advance(row)
+        with Journal(out, header) as journal:
+            left = missing(questions, journal)
+            with _progress(len(journal.rows), len(left)) as advance:
+                for row in evaluate(left, answer, journal):
+                    advance(row)
     except KeyboardInterrupt:
         click.echo(f"eval: stopped; {out} has all rows so far, and the same command goes on from there", err=True)
         raise
 
 
 @contextmanager
-def _progress(journal: Journal, total: int) -> Iterator[Callable[[EvalRow], None]]:
-    """A bar on stderr with the time left; nothing where stderr is no terminal, but for rows that were there."""
-    there = len(journal.rows)
-    if there:
-        click.echo(f"eval: going on after {there:,} rows", err=True)
+def _progress(there: int, left: int) -> Iterator[Callable[[EvalRow], None]]:
+    """A bar on stderr over the rows that are ``left``, with the time that they take; none where it is no terminal."""
+    if there and left:
+        click.echo(f"eval: {there:,} rows are there already, {left:,} are left", err=True)
     if not sys.stderr.isatty():
         yield lambda _row: None
         return
-    right = [sum(row.outcome == "correct" for row in journal.rows), there]
+    right = [0, 0]
     bar: click._termui_impl.ProgressBar[EvalRow] = click.progressbar(
-        length=max(total, there), file=sys.stderr, item_show_func=lambda _row: f"{right[0]} of {right[1]} right"
+        length=left, file=sys.stderr, item_show_func=lambda _row: f"{right[0]} of {right[1]} right"
     )
     with bar as shown:
-        shown.update(there)
-        # The time left is told by the rows of this process alone.
-        shown.start = time.time()
 
         def advance(row: EvalRow) -> None:
             right[0] += row.outcome == "correct"

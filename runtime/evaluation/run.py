@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 Answer = Callable[[Question], Output]
 
 
+def missing(questions: Iterable[Question], journal: Journal) -> list[Question]:
+    """Those of ``questions`` that have no row yet."""
+    done = {row.key for row in journal.rows}
+    return [question for question in questions if (question.set, question.row) not in done]
+
+
 def evaluate(questions: Iterable[Question], answer: Answer, journal: Journal) -> Iterator[EvalRow]:
     """The rows of ``questions`` as they are written, those that ``journal`` has already left out.
 
@@ -30,10 +36,7 @@ def evaluate(questions: Iterable[Question], answer: Answer, journal: Journal) ->
         OSError: a row cannot be written.
         ModelError: as of ``answer``.
     """
-    done = {row.key for row in journal.rows}
-    for question in questions:
-        if (question.set, question.row) in done:
-            continue
+    for question in missing(questions, journal):
         row = score(question, answer(question))
         journal.append(row)
         yield row
