@@ -30,6 +30,7 @@ COMMANDS = {
     "measure": "Measure what products cost here, and say which precision suits.",
     "serve": "Answer questions over HTTP, with a page for them.",
     "batch": "Answer a file of word problems; goes on where it was stopped.",
+    "eval": "Answer test sets, or score texts; compare two runs.",
     "bench": "Measure what a bundle does here; compare results, plan machines.",
     "doctor": "Say what works here and what does not, and the remedy.",
     "pack": "Make the folder to carry to a machine without network.",

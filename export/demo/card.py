@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 from pathlib import Path
 from typing import Any
 
+from ...runtime.evaluation.intervals import wilson
 from .corpus import MSVAMP_SHARE
 from .shapes import SHAPES
 
@@ -56,16 +56,6 @@ result. A flag is right where the graph has a constant of that value with that f
 
 Apache-2.0. No weights of Google's Gemma are in it, only the architecture is the same.
 """
-
-
-def wilson(right: int, total: int) -> tuple[float, float]:
-    """The 95 % interval of a share (Wilson, 1927)."""
-    z = 1.959964
-    share = right / total
-    centre = share + z * z / (2 * total)
-    spread = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
-    scale = 1 + z * z / total
-    return (centre - spread) / scale, (centre + spread) / scale
 
 
 def card_text(training: dict[str, Any], report: dict[str, Any]) -> str:

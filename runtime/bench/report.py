@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from html import escape
 
+from ..graph.show.inline import inline_svg
 from ..graph.show.style import FONTS
 from .plots import LETTERS, picture, pictures
 from .questions import bench_questions
@@ -47,7 +47,7 @@ def html_report(result: BenchResult) -> str:
     Raises:
         UsageError: matplotlib is not installed.
     """
-    plots = "".join(f"<figure>{_inline(svg, index)}</figure>" for index, svg in enumerate(pictures(result)))
+    plots = "".join(f"<figure>{inline_svg(svg, f'p{index}-')}</figure>" for index, svg in enumerate(pictures(result)))
     body = [
         f"<section><h1>dagger-edge bench</h1>{_list(origin(result))}</section>",
         f'<section class="plots">{plots}</section>',
@@ -70,13 +70,6 @@ def svg_report(result: BenchResult) -> str:
         UsageError: matplotlib is not installed.
     """
     return picture(result)
-
-
-def _inline(svg: str, index: int) -> str:
-    """A picture within a page: without the head of a document, its ids its own."""
-    body = svg[svg.index("<svg") :]
-    body = re.sub(r'\bid="', f'id="p{index}-', body)
-    return re.sub(r'(url\(#|href="#)', rf"\g<1>p{index}-", body)
 
 
 def _run(result: BenchResult, index: int) -> str:

@@ -14,6 +14,7 @@ from .svg import picture_svg
 
 _LEAST_SCALE = 0.72
 
+# Colours and boxes of a page, light or dark as the reader has it; for every page that shows graphs.
 PAGE_STYLE = f"""
 :root{{color-scheme:light dark;--page:#f4f6f9;--card:#fff;--ink:#1b2430;--muted:#5b6675;--line:#dfe4ea;
 --answer:#0d7a52;--warn:#b4540a;--warn-card:#fdf3e7}}
@@ -25,6 +26,8 @@ main{{max-width:1080px;margin:0 auto;display:grid;grid-template-columns:minmax(0
 section{{background:var(--card);border:1px solid var(--line);border-radius:14px;padding:18px 22px}}
 h1,h2{{font-size:14px;font-weight:600;color:var(--muted);margin:0 0 8px}}
 p{{margin:0}}
+"""
+_STYLE = f"""{PAGE_STYLE.rstrip()}
 .question{{font-size:18px;white-space:pre-wrap;overflow-wrap:anywhere;unicode-bidi:plaintext}}
 .answer{{display:flex;flex-wrap:wrap;align-items:baseline;gap:4px 28px;color:var(--answer);font-weight:700;
 font-size:44px;line-height:1.25;overflow-wrap:anywhere;min-width:0}}
