@@ -227,8 +227,8 @@ def decode(
         new = ids[before:]
         right = _common(new, guesses)
         drafter.learn(right)
-        # The last token was not read, unless it was guessed.
-        model.rewind(before + right)
+        # The last token was not read, unless it was guessed; then it is read again if the model was not asked after it.
+        model.rewind(min(before + right, len(ids) - 1))
         room -= len(new)
         if new:
             yield Emitted(new, len(pending) + len(guesses))

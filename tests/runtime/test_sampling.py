@@ -9,7 +9,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from dagger_edge.runtime.decode import Free, Limits, decode, decode_naive, drain, greedy
+from dagger_edge.runtime.decode import Draft, Free, Limits, decode, decode_naive, drain, greedy
 from dagger_edge.runtime.errors import UsageError
 from dagger_edge.runtime.logits import LAST
 from dagger_edge.runtime.sampling import Sampling, sampler
@@ -77,7 +77,7 @@ class Guesses:
         self._rng = np.random.default_rng(seed)
 
     def guess(self, constraint, ids, pending, room):
-        return self._rng.integers(0, VOCAB, min(room, 2)).tolist()
+        return Draft(self._rng.integers(0, VOCAB, min(room, 2)).tolist())
 
     def learn(self, accepted):
         pass
