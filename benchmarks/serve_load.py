@@ -3,6 +3,7 @@
 Rounds of the loop and of N clients (threads, each with its own connection, each asking the next question as soon as it
 has an answer) take turns, over the same questions and with the same number of threads for the model. Every answer of
 the server is compared with the loop's. Latency is the client's, so with N clients it holds the wait for N - 1 others.
+Processor time is that of the process with the model, which other work on the machine changes least.
 Run it from the repository root, on a calm machine:
 
     PYTHONPATH=src python benchmarks/serve_load.py --json benchmarks/results/serve_load.json
@@ -23,7 +24,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 
@@ -33,6 +34,15 @@ from dagger_edge.runtime.ort import onnxruntime_version
 from dagger_edge.runtime.solver import demo_bundle
 
 QUESTIONS = Path(__file__).resolve().parents[1] / "tests" / "data" / "demo_questions.jsonl"
+
+
+class Round(NamedTuple):
+    """Seconds of the whole, of the processor, and of each answer; and the answers' texts."""
+
+    whole_s: float
+    cpu_s: float
+    times: list[float]
+    texts: list[str]
 
 
 @contextmanager
@@ -58,10 +68,10 @@ def served(bundle: Path, threads: int) -> Iterator[str]:
         reader.join()
 
 
-def loop(solver: Solver, questions: Sequence[str]) -> tuple[float, list[float], list[str]]:
-    """Seconds of the whole, seconds of each answer, texts."""
+def loop(solver: Solver, questions: Sequence[str]) -> Round:
+    """One after another, without a server."""
     times, texts = [], []
-    began = time.perf_counter()
+    began, cpu = time.perf_counter(), time.process_time()
     for question in questions:
         started = time.perf_counter()
         try:
@@ -69,10 +79,10 @@ def loop(solver: Solver, questions: Sequence[str]) -> tuple[float, list[float], 
         except NoAnswerError as error:
             texts.append(error.text)
         times.append(time.perf_counter() - started)
-    return time.perf_counter() - began, times, texts
+    return Round(time.perf_counter() - began, time.process_time() - cpu, times, texts)
 
 
-def load(url: str, questions: Sequence[str], clients: int) -> tuple[float, list[float], list[str]]:
+def load(url: str, questions: Sequence[str], clients: int) -> Round:
     """The same by ``clients`` at once."""
     own = threading.local()
 
@@ -84,17 +94,26 @@ def load(url: str, questions: Sequence[str], clients: int) -> tuple[float, list[
         return time.perf_counter() - started, (answer if "text" in answer else answer["error"])["text"]
 
     with ThreadPoolExecutor(clients) as pool:
-        began = time.perf_counter()
+        began, cpu = time.perf_counter(), processor_seconds(url)
         answers = list(pool.map(ask, questions))
-        whole = time.perf_counter() - began
-    return whole, [seconds for seconds, _ in answers], [text for _, text in answers]
+        whole, cpu = time.perf_counter() - began, processor_seconds(url) - cpu
+    return Round(whole, cpu, [seconds for seconds, _ in answers], [text for _, text in answers])
 
 
-def summary(runs: Sequence[tuple[float, list[float], list[str]]]) -> dict[str, Any]:
+def processor_seconds(url: str) -> float:
+    """What the server has used so far."""
+    text = httpx.get(f"{url}/metrics", timeout=600, trust_env=False).text
+    found = re.search(r"^process_cpu_seconds_total (\S+)$", text, re.MULTILINE)
+    assert found is not None
+    return float(found[1])
+
+
+def summary(runs: Sequence[Round]) -> dict[str, Any]:
     """Answers a minute of each round (the median tells), and latencies of all rounds together."""
-    rates = [60 * len(times) / whole for whole, times, _ in runs]
-    cuts = statistics.quantiles([seconds for _, times, _ in runs for seconds in times], n=100, method="inclusive")
+    rates = [60 * len(run.times) / run.whole_s for run in runs]
+    cuts = statistics.quantiles([seconds for run in runs for seconds in run.times], n=100, method="inclusive")
     return {
+        "cpu_s_an_answer": statistics.median(run.cpu_s / len(run.times) for run in runs),
         "answers_a_minute": statistics.median(rates),
         "rounds": rates,
         "p50_s": cuts[49],
@@ -125,8 +144,8 @@ def main() -> None:
             direct.append(loop(solver, questions))
             for clients, runs in through.items():
                 runs.append(load(url, questions, clients))
-    wanted = direct[0][2]
-    assert all(texts == wanted for runs in (direct, *through.values()) for _, _, texts in runs), "answers differ"
+    wanted = direct[0].texts
+    assert all(run.texts == wanted for runs in (direct, *through.values()) for run in runs), "answers differ"
     base = summary(direct)
     result = {
         "machine": {"processor": processor_name(), "cores": usable_cores(), "onnxruntime": onnxruntime_version()},
@@ -144,7 +163,8 @@ def main() -> None:
 def compared(found: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
     """With the ratio of each round to the loop's round before it."""
     ratios = [one / other for one, other in zip(found["rounds"], base["rounds"], strict=True)]
-    return {**found, "of_the_loop": statistics.median(ratios), "ratios": [min(ratios), max(ratios)]}
+    cpu = found["cpu_s_an_answer"] / base["cpu_s_an_answer"]
+    return {**found, "of_the_loop": statistics.median(ratios), "ratios": [min(ratios), max(ratios)], "cpu": cpu}
 
 
 if __name__ == "__main__":
