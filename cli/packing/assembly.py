@@ -176,6 +176,8 @@ def _contents(
     for path, text in texts.items():
         contents[path] = Entry.of(text, executable=path == "install.sh")
     for notice in wanted.notices:
+        if f"notices/{notice.name}" in contents:
+            raise UsageError(f"--notice {notice}: another one has that name; rename it")
         contents[f"notices/{notice.name}"] = Entry.of(notice)
     return with_sums(contents), document
 

@@ -11,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from tiny_wheels import bundled_pip, here, lock_of, make_wheel, own_wheel
 
 pytest.importorskip("cyclonedx")
@@ -18,6 +19,7 @@ pytest.importorskip("cyclonedx")
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
+from dagger_edge.cli.pack import command
 from dagger_edge.cli.packing import pip
 from dagger_edge.cli.packing.assembly import Wanted, pack
 from dagger_edge.cli.packing.own_wheel import rebuild
@@ -112,8 +114,12 @@ def test_the_bill_is_valid_and_complete(made):
 
 def test_a_tar_holds_the_same_and_nothing_of_the_moment(index, made, tmp_path):
     """Times, owners or an order that differ: nobody could compare two packs."""
-    notices = [made[0] / "notices" / "NOTICE.txt"]
-    with tarfile.open(make(index, tmp_path / "pack.tar", as_tar=True, notices=notices).path) as opened:
+    options = ["--tar", "--json", "--bundle", demo_bundle(), "--wheel", index[1]]
+    arguments = [tmp_path / "pack.tar", *options, "--notice", made[0] / "notices" / "NOTICE.txt"]
+    said = CliRunner().invoke(command, [str(argument) for argument in arguments], catch_exceptions=False)
+    document = json.loads(said.stdout)
+    assert (document["sums_sha256"], document["wheels"]) == (made[1].sums_sha256, 4)
+    with tarfile.open(document["path"]) as opened:
         members = opened.getmembers()
         held = {member.name.removeprefix("pack/"): opened.extractfile(member).read() for member in members}
     assert held == {str(path.relative_to(made[0])): path.read_bytes() for path in made[0].rglob("*") if path.is_file()}
