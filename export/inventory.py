@@ -12,6 +12,7 @@ from ..runtime.manifest import EMBEDDING_PART, HEAD_PART, SHARED_PART, TABLES_PA
 from .config import TextConfig
 from .head import HeadCut
 from .names import EMBEDDING, HEAD, ROW_OF_ID
+from .storage.base import HEAD_SUFFIX
 
 _KINDS = (
     (re.compile(re.escape(EMBEDDING)), EMBEDDING_PART),
@@ -35,14 +36,17 @@ def weight_parts(graph: Path, config: TextConfig, cut: HeadCut | None = None) ->
         config: of the checkpoint, for how many numbers there are.
         cut: the rows that the head keeps; None is all.
     """
-    # Lengths by kind and offset: a head that is cut is the beginning of a longer tensor.
-    places: dict[str, dict[str, set[int]]] = {}
+    # Where each tensor begins and ends: those of a head that is cut or in pieces lie in a longer one.
+    places: dict[str, list[tuple[int, int]]] = {}
+    of_cut: list[tuple[int, int]] = []
     for tensor in onnx.load(graph, load_external_data=False).graph.initializer:
         where = {item.key: item.value for item in tensor.external_data}
         if where:
-            own = places.setdefault(_kind(tensor.name, config), {})
-            own.setdefault(where["offset"], set()).add(int(where["length"]))
-    sizes = {kind: sum(map(max, lengths.values())) for kind, lengths in places.items()}
+            place = int(where["offset"]), int(where["offset"]) + int(where["length"])
+            places.setdefault(_kind(tensor.name, config), []).append(place)
+            if tensor.name.startswith(EMBEDDING + HEAD_SUFFIX):
+                of_cut.append(place)
+    sizes = {kind: _covered(own) for kind, own in places.items()}
     numbers: dict[str, int] = {}
     for name, shape in config.tensor_shapes.items():
         kind = _kind(name, config)
@@ -51,11 +55,20 @@ def weight_parts(graph: Path, config: TextConfig, cut: HeadCut | None = None) ->
         head = SHARED_PART if config.tied else HEAD_PART
         kept = cut.rows * config.hidden_size
         if config.tied and numbers[head] > kept:
-            read = sum(map(min, places[head].values()))
+            read = _covered(of_cut)
             sizes |= {SHARED_PART: read, EMBEDDING_PART: sizes[head] - read}
             numbers[EMBEDDING_PART] = numbers[head] - kept
         numbers[head] = kept
     return {kind: WeightPart(size, numbers.get(kind)) for kind, size in sizes.items()}
+
+
+def _covered(places: list[tuple[int, int]]) -> int:
+    """How many bytes lie in one of these at least."""
+    total = reached = 0
+    for begin, end in sorted(places):
+        total += max(0, end - max(begin, reached))
+        reached = max(reached, end)
+    return total
 
 
 def _kind(name: str, config: TextConfig) -> str:

@@ -12,6 +12,7 @@ import onnx
 from numpy.typing import NDArray
 
 from ..runtime.bundle import MODEL_FILE
+from ..runtime.logits import LogitsInput, last
 from ..runtime.pieces import Piece
 from .stages import Stage, Stages, cut
 
@@ -140,11 +141,9 @@ class Head:
     def logits(self, stream: NDArray[Any], addition: NDArray[Any]) -> NDArray[np.float32]:
         """Logits float32 [n, vocab] of the stream and what the last layer adds, [1, n, width]."""
         feed = dict(zip(self.stage.inputs, (stream, addition), strict=True))
-        logits: NDArray[np.float32] = self.piece.run(self.stage.outputs, {**feed, "num_logits_to_keep": _ALL})[0][0]
+        asked = LogitsInput.among(self.piece.optional).feed(last(stream.shape[1]))
+        logits: NDArray[np.float32] = self.piece.run(self.stage.outputs, {**feed, **asked})[0][0]
         return logits
-
-
-_ALL = np.array([0], np.int64)
 
 
 class StagedReading:

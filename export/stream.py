@@ -59,7 +59,7 @@ class Layout:
         offsets: dict[str, int] = {}
         for part in parts:
             if part.same_as is not None:
-                offsets[part.suffix] = offsets[part.same_as]
+                offsets[part.suffix] = offsets[part.same_as] + part.skipped
                 continue
             self.nbytes += -self.nbytes % (_PAGE_BYTES if part.nbytes >= _PAGE_BYTES else _SMALL_BYTES)
             offsets[part.suffix] = self.nbytes

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .decode import Logits
 from .errors import UsageError
+from .logits import LAST, Logits, Positions
 
 if TYPE_CHECKING:
     from .session import Session
@@ -47,20 +47,20 @@ class Context:
         """The length of the first row."""
         return self.lengths[0]
 
-    def feed(self, ids: Sequence[int], keep: int = 1) -> Logits:
-        """Reads ``ids`` in the only row; logits [keep, vocab] after the last of them.
+    def feed(self, ids: Sequence[int], at: Positions = LAST) -> Logits:
+        """Reads ``ids`` in the only row; logits [len(at), vocab] after those of them that are ``at`` these positions.
 
         Raises:
             UsageError: it would be longer than the model's context.
             ModelError: onnxruntime fails on the CPU, out of memory for example.
             ProviderError: it fails on another provider.
         """
-        begin = 0
+        begin, keep = 0, -min(at)
         while len(ids) - begin > max(CHUNK, keep):
             end = min(begin + CHUNK, len(ids) - keep)
-            self._step(np.array([ids[begin:end]], np.int64), 1)
+            self._step(np.array([ids[begin:end]], np.int64), LAST)
             begin = end
-        logits: Logits = self._step(np.array([ids[begin:]], np.int64), keep)[0]
+        logits: Logits = self._step(np.array([ids[begin:]], np.int64), at)[0]
         return logits
 
     def feed_rows(self, ids: Sequence[int]) -> Logits:
@@ -68,16 +68,16 @@ class Context:
 
         One, since onnxruntime's GroupQueryAttention takes several behind a cache for a single row only.
         """
-        return self._step(np.array(ids, np.int64)[:, None], 1)[:, 0]
+        return self._step(np.array(ids, np.int64)[:, None], LAST)[:, 0]
 
-    def _step(self, ids: NDArray[np.int64], keep: int) -> Logits:
+    def _step(self, ids: NDArray[np.int64], at: Positions) -> Logits:
         lengths = [length + ids.shape[1] for length in self.lengths]
         total = max(lengths)
         if total > self._limit:
             raise UsageError(f"{total:,} tokens are more than the model's context of {self._limit:,}: ask for less")
         self._buffers.reserve(total)
         mask = (np.arange(total) < np.array(lengths)[:, None]).astype(np.int64)
-        logits = self._buffers.run(ids, mask, keep)
+        logits = self._buffers.run(ids, mask, at)
         self.lengths = lengths
         return logits
 
@@ -149,9 +149,9 @@ class _Buffers:
         self._arrays = [np.empty(shape, dtype) for shape, dtype in session.cache_buffers(rows, capacity)]
         self._bind()
 
-    def run(self, ids: NDArray[np.int64], mask: NDArray[np.int64], keep: int) -> Logits:
-        """Logits [rows, keep, vocab]."""
-        return self._session.run_bound(self._binding, ids, mask, keep)
+    def run(self, ids: NDArray[np.int64], mask: NDArray[np.int64], at: Positions) -> Logits:
+        """Logits [rows, len(at), vocab]."""
+        return self._session.run_bound(self._binding, ids, mask, at)
 
     def edit(self, change: Callable[[int, NDArray[Any]], None]) -> None:
         """Calls ``change`` with the number and the array of every buffer, which it may write to."""

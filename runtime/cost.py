@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from msgspec import Struct
 
-from .decode import Logits
+from .logits import LAST, Logits, Positions, last
 
 # Steps of so many tokens are measured; what lies between is interpolated.
 SIZES = (1, 2, 4, 8, 16)
@@ -20,7 +20,10 @@ _TOKEN = 0
 
 
 class StepCost(Struct, frozen=True):
-    """Seconds of a step, by how many tokens it reads.
+    """Seconds of a step, by how many tokens it reads, with the logits of all of them.
+
+    That decoding asks for fewer is left out: reckoned with, it changed drafts by a token in fifty, and time by nothing
+    (docs/decoding.md).
 
     Attributes:
         sizes: numbers of tokens, increasing.
@@ -56,8 +59,8 @@ class Cache(Protocol):
     def length(self) -> int:
         """How many ids were read."""
 
-    def feed(self, ids: Sequence[int], keep: int = 1) -> Logits:
-        """Reads ``ids``; logits [keep, vocab] after the last of them."""
+    def feed(self, ids: Sequence[int], at: Positions = LAST) -> Logits:
+        """Reads ``ids``; logits [len(at), vocab] after those of them that are ``at`` these positions."""
 
     def rewind(self, length: int) -> None:
         """Forgets all but the first ``length`` ids."""
@@ -74,7 +77,7 @@ def measure_steps(context: Cache) -> StepCost:
     for turn in range(_ROUNDS + 1):
         for size in SIZES:
             started = time.perf_counter()
-            context.feed([_TOKEN] * size, size)
+            context.feed([_TOKEN] * size, last(size))
             if turn:
                 times[size].append(time.perf_counter() - started)
             context.rewind(begin)

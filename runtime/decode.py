@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import ModelError, UsageError
+from .logits import LAST, Logits, Positions
 
-Logits = NDArray[np.float32]
 # Why a decode ended: a stop token or the end of the grammar, the limit on new tokens, or the end of the context.
 Stop = Literal["stop", "max_new_tokens", "context"]
 
@@ -35,8 +35,8 @@ class Reader(Protocol):
     def length(self) -> int:
         """How many ids were read."""
 
-    def feed(self, ids: Sequence[int], keep: int = 1) -> Logits:
-        """Reads ``ids``; logits [keep, vocab] after the last of them."""
+    def feed(self, ids: Sequence[int], at: Positions = LAST) -> Logits:
+        """Reads ``ids``; logits [len(at), vocab] after those of them that are ``at`` these positions."""
 
     def rewind(self, length: int) -> None:
         """Forgets all but the first ``length`` ids."""
@@ -90,11 +90,19 @@ class Free:
 Choose = Callable[[Logits, Constraint, int], int]
 
 
+class Draft(NamedTuple):
+    """Ids that may come next, and the places among them where there is no choice if those before are right: 0 is the
+    first id's, ``len(ids)`` that of the id after the last. What the model says there is not computed."""
+
+    ids: Sequence[int]
+    forced: Collection[int] = ()
+
+
 class Drafter(Protocol):
     """Guesses what comes next, so that one step can read several tokens."""
 
-    def guess(self, constraint: Constraint, ids: Sequence[int], pending: int, room: int) -> list[int]:
-        """The ids that may come after ``ids`` (prompt and answer so far), those that are forced among them.
+    def guess(self, constraint: Constraint, ids: Sequence[int], pending: int, room: int) -> Draft:
+        """What may come after ``ids`` (prompt and answer so far), with what is forced.
 
         ``pending`` of ``ids`` are read in the same step anyway; ``room`` ids may be guessed at most. ``constraint`` is
         left as it is.
@@ -107,8 +115,8 @@ class Drafter(Protocol):
 class NoDrafts:
     """Guesses nothing."""
 
-    def guess(self, constraint: Constraint, ids: Sequence[int], pending: int, room: int) -> list[int]:  # noqa: ARG002
-        return []
+    def guess(self, constraint: Constraint, ids: Sequence[int], pending: int, room: int) -> Draft:  # noqa: ARG002
+        return Draft([])
 
     def learn(self, accepted: int) -> None:
         pass
@@ -198,12 +206,18 @@ def decode(
         if room == 0:
             return "context" if len(ids) >= limits.context else "max_new_tokens"
         pending = ids[model.length :]
-        guesses = drafter.guess(constraint, ids, len(pending), room - 1)[: room - 1]
+        draft = drafter.guess(constraint, ids, len(pending), room - 1)
+        guesses = list(draft.ids[: room - 1])
         before = len(ids)
-        logits = model.feed(pending + guesses, len(guesses) + 1)
+        rows = _ask(model, pending, guesses, draft.forced)
         stopped = False
-        for row, guess in zip(logits, [*guesses, None], strict=True):
-            token = next_token(row, constraint, choose, len(ids) - len(prompt))
+        for place, guess in enumerate([*guesses, None]):
+            if following := constraint.forced():
+                token = following[0]
+            elif place in rows:
+                token = choose(rows[place], constraint, len(ids) - len(prompt))
+            else:
+                break
             if stopped := token in limits.stop_ids:
                 break
             constraint.accept(token)
@@ -272,6 +286,14 @@ def next_token(logits: Logits, constraint: Constraint, choose: Choose, position:
     """The token that is forced, or the one that ``choose`` chooses."""
     forced = constraint.forced()
     return forced[0] if forced else choose(logits, constraint, position)
+
+
+def _ask(model: Reader, pending: Sequence[int], guesses: Sequence[int], forced: Collection[int]) -> dict[int, Logits]:
+    """Reads both; the logits [vocab] at each place of `Draft` that is not forced. The first, behind `take_forced`,
+    never is."""
+    places = [0, *(place for place in range(1, len(guesses) + 1) if place not in forced)]
+    found = model.feed([*pending, *guesses], [place - len(guesses) - 1 for place in places])
+    return dict(zip(places, found, strict=True))
 
 
 def _common(one: Sequence[int], other: Sequence[int]) -> int:

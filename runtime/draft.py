@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from .cost import StepCost
-from .decode import Constraint
+from .decode import Constraint, Draft
 from .structure_guess import StructureGuess
 
 # Ids that a lookup matches, longest first.
@@ -80,12 +80,13 @@ class GraphDrafter:
         self._lookup = _Lookup()
         self._draft: list[_Drafted] = []
 
-    def guess(self, constraint: Constraint, ids: Sequence[int], pending: int, room: int) -> list[int]:
+    def guess(self, constraint: Constraint, ids: Sequence[int], pending: int, room: int) -> Draft:
         """See `decode.Drafter`."""
         self._lookup.extend(ids)
-        draft: list[_Drafted] = []
+        draft, seen = list[_Drafted](), list[_Drafted]()
         probability, value, best, length = 1.0, 0.0, 0.0, 0
         for item in self._items(constraint.fork(), draft):
+            seen.append(item)
             if len(draft) == min(room, _LONGEST):
                 break
             size = pending + len(draft)
@@ -100,7 +101,8 @@ class GraphDrafter:
             if item.place and value > best:
                 best, length = value, len(draft)
         self._draft = draft[:length]
-        return [item.token for item in self._draft]
+        forced = [place for place, item in enumerate(seen[: length + 1]) if not item.place]
+        return Draft([item.token for item in self._draft], forced)
 
     def learn(self, accepted: int) -> None:
         """See `decode.Drafter`."""

@@ -98,3 +98,8 @@ def _version(ort: onnxruntime) -> tuple[int, ...]:
 def first_line(error: Exception) -> str:
     """The first line of an error of onnxruntime, whose errors have no common base of their own."""
     return (str(error).splitlines() or [type(error).__name__])[0][:300]
+
+
+def optional_inputs(session: onnxruntime.InferenceSession) -> set[str]:
+    """The names of inputs that need not be fed."""
+    return {value.name for value in session.get_overridable_initializers()}

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import BundleError, ModelError, ProviderError
-from .ort import PROVIDERS, first_line, load_onnxruntime, open_session, session_options
+from .ort import PROVIDERS, first_line, load_onnxruntime, open_session, optional_inputs, session_options
 
 
 class Piece:
@@ -19,6 +19,9 @@ class Piece:
     Args:
         graph: the piece as an ONNX file's bytes.
         folder: where the files lie that its weights are in; they are read there, and nothing is written.
+
+    Attributes:
+        optional: names of inputs that need not be fed.
 
     Raises:
         ProviderError: onnxruntime is missing or too old.
@@ -34,6 +37,7 @@ class Piece:
             raise BundleError(
                 f"{folder}: onnxruntime cannot load a part of the graph ({first_line(error)}); export it again"
             ) from None
+        self.optional = optional_inputs(self._session)
 
     def run(self, outputs: Sequence[str], feed: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """The tensors ``outputs`` for the inputs ``feed``.

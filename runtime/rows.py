@@ -10,7 +10,8 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 
 from .context import Context
-from .decode import Choose, Constraint, Limits, Logits, Stop, next_token, take_forced
+from .decode import Choose, Constraint, Limits, Stop, next_token, take_forced
+from .logits import Logits
 
 
 @dataclass(slots=True)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .decode import Choose, Constraint, Logits, check_finite
+from .decode import Choose, Constraint, check_finite
 from .errors import UsageError
+from .logits import Logits
 
 # What the model card samples with.
 CARD_TEMPERATURE, CARD_TOP_P = 0.7, 0.8

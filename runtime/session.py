@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import BundleError, ModelError, ProviderError, UsageError
+from .logits import Logits, LogitsInput, Positions, last
 from .ort import (
     PROVIDERS,
     Provider,
@@ -22,6 +23,7 @@ from .ort import (
     first_line,
     load_onnxruntime,
     open_session,
+    optional_inputs,
     session_options,
     takes_mapped_weights,
 )
@@ -29,15 +31,12 @@ from .weights import MappedWeights
 
 # Keys and values of every layer, in the graph's own order: each [batch, kv_heads, past, head_dim].
 Cache = Sequence[NDArray[np.floating]]
-Logits = NDArray[np.float32]
-
 
 _INPUT_IDS = "input_ids"
 _MASK = "attention_mask"
 _PAST = "past_key_values"
 _PRESENT = "present"
 _KINDS = ("key", "value")
-_LOGITS_TO_KEEP = "num_logits_to_keep"
 # The logit of every token that a pruned head has no row for. Finite: callers take infinity for a broken model.
 REMOVED_LOGIT = -1e9
 _CACHE_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
@@ -54,8 +53,8 @@ class Session:
     """A causal decoder with a KV cache, as `dagger_edge.export` or optimum makes it.
 
     Inputs ``input_ids`` and ``attention_mask`` int64, ``past_key_values.{i}.key/value`` float32 or float16; outputs
-    ``logits`` float32 [batch, kept, vocab] and ``present.{i}.key/value``. Graphs of `dagger_edge.export` also take
-    ``num_logits_to_keep``, and make no other logits than those; optimum's make all.
+    ``logits`` float32 [batch, kept, vocab] and ``present.{i}.key/value``. Graphs of `dagger_edge.export` also take a
+    `LogitsInput`, and make no other logits than those; optimum's make all.
 
     Attributes:
         provider: ``cpu`` or ``cuda``.
@@ -107,8 +106,7 @@ class Session:
             )
         self._past = [value for value in self._session.get_inputs() if value.name.startswith(_PAST)]
         self._outputs = ["logits", *(past.name.replace(_PAST, _PRESENT, 1) for past in self._past)]
-        optional = {value.name for value in self._session.get_overridable_initializers()}
-        self._keeps_logits = _LOGITS_TO_KEEP in optional
+        self._logits = LogitsInput.among(optional_inputs(self._session))
         self.provider, self.threads = provider, threads
         self._check_interface(model)
         self.cache_places = [_place(past.name) for past in self._past]
@@ -141,16 +139,15 @@ class Session:
             ProviderError: it fails on another provider.
         """
         batch, length = ids.shape
-        total = cache[0].shape[2] + length
+        total, at = cache[0].shape[2] + length, last(keep or length)
         feed: dict[str, NDArray[np.generic]] = {_INPUT_IDS: ids, _MASK: np.ones((batch, total), np.int64)}
         feed |= {past.name: array for past, array in zip(self._past, cache, strict=True)}
-        if self._keeps_logits:
-            feed[_LOGITS_TO_KEEP] = np.array([keep], np.int64)
+        feed |= self._logits.feed(at)
         try:
             logits, *present = self._session.run(self._outputs, feed)
         except Exception as error:  # onnxruntime's errors have no common base of their own
             self._failed(error, length)
-        return logits[:, -keep:], present
+        return self._logits.choose(logits, at), present
 
     def cache_buffers(self, rows: int, capacity: int) -> list[tuple[tuple[int, int, int, int], np.dtype[Any]]]:
         """Shape and type of every array that `bind_cache` needs: [rows, kv_heads, capacity, head_dim]."""
@@ -183,15 +180,13 @@ class Session:
             if self.provider != "cpu":
                 value.update_inplace(array)
 
-    def run_bound(self, binding: Any, ids: NDArray[np.int64], mask: NDArray[np.int64], keep: int) -> Logits:
+    def run_bound(self, binding: Any, ids: NDArray[np.int64], mask: NDArray[np.int64], at: Positions) -> Logits:
         """Feeds ``ids`` [batch, step] behind what ``mask`` [batch, total] says is in the buffers of `bind_cache`.
 
-        Returns logits [batch, keep, vocab]; errors as of `step`.
+        Returns logits [batch, len(at), vocab]; errors as of `step`.
         """
         make = load_onnxruntime().OrtValue.ortvalue_from_numpy
-        feed = {_INPUT_IDS: ids, _MASK: mask}
-        if self._keeps_logits:
-            feed[_LOGITS_TO_KEEP] = np.array([keep], np.int64)
+        feed = {_INPUT_IDS: ids, _MASK: mask} | self._logits.feed(at)
         try:
             for name, array in feed.items():
                 # bind_cpu_input knows no optional inputs.
@@ -202,7 +197,7 @@ class Session:
             logits: Logits = binding.get_outputs()[-1].numpy()
         except Exception as error:  # as above
             self._failed(error, ids.shape[1])
-        return logits[:, -keep:]
+        return self._logits.choose(logits, at)
 
     def _failed(self, error: Exception, length: int) -> NoReturn:
         kind = ModelError if self.provider == "cpu" else ProviderError

@@ -35,13 +35,15 @@ class StructureGuess:
 
     def __init__(self, question: str) -> None:
         self._numbers = [format_number(number.value) for number in find_numbers(question) if number.expected]
+        # The beginning of the last text, and the nodes in it: the next one begins like it as a rule.
+        self._read, self._nodes = "", list[dict[str, str | None]]()
 
     def after(self, text: str) -> Guess | None:
         """What ``text``, the graph so far, may go on with."""
         begin = text.rfind(_BEGIN)
         if begin < 0:
             return None
-        state = _State([match.groupdict() for match in _HEAD.finditer(text, 0, begin)], self._numbers)
+        state = _State(self._heads(text, begin), self._numbers)
         node = text[begin + len(_BEGIN) :]
         if '"' not in node:
             return _rest(node, "final" if state.ends else "id", state.next_id)
@@ -62,6 +64,14 @@ class StructureGuess:
         if key and is_last:
             return _rest(typed, "last label", f'{_LAST_LABEL}"}}')
         return None
+
+    def _heads(self, text: str, end: int) -> list[dict[str, str | None]]:
+        """The nodes whose heads are in ``text`` before ``end``, where another one begins."""
+        if end < len(self._read) or not text.startswith(self._read):
+            self._read, self._nodes = "", []
+        self._nodes += [match.groupdict() for match in _HEAD.finditer(text, len(self._read), end)]
+        self._read = text[:end]
+        return self._nodes
 
 
 class _State:

@@ -19,6 +19,7 @@ from dagger_edge.runtime.cost import DEFAULT, StepCost
 from dagger_edge.runtime.decode import Constraint, Limits, check_finite, decode
 from dagger_edge.runtime.draft import GraphDrafter, Record
 from dagger_edge.runtime.grammar import GraphGrammar
+from dagger_edge.runtime.logits import last
 from dagger_edge.runtime.ort import onnxruntime_version
 from dagger_edge.runtime.prompt import Prompt
 from dagger_edge.runtime.session import Session
@@ -86,7 +87,7 @@ class Ours:
         for _ in range(request["repeats"]):
             for size in sizes:
                 started = time.perf_counter()
-                self._context.feed(request["ids"][:size], size)
+                self._context.feed(request["ids"][:size], last(size))
                 taken[size].append(time.perf_counter() - started)
                 self._context.rewind(begin)
         seconds = [median(taken[size]) for size in sizes]

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -64,22 +65,12 @@ class Race:
     def run(self, about: dict[str, Any]) -> tuple[dict[str, Any], str]:
         """The document of results, of provenance ``about``, and tables in Markdown."""
         started = time.perf_counter()
-        with ExitStack() as stack:
-            engines = [stack.enter_context(self._open(name)) for name in self.commands]
-            for engine in engines:
-                engine.ask("read", ids=self.task.prompt[:_WARM_UP], cut=_WARM_UP)
-            rounds = [self._round(engines, number) for number in range(self.rounds)]
-            memory = {engine.name: engine.ask("memory")["peak_rss_bytes"] for engine in engines}
+        told: dict[str, dict[str, Any]] = {}
+        rounds = [self._round(number, told) for number in range(self.rounds)]
         report = Report(rounds, len(self.task.answer), self.bars)
-        told = {
-            engine.name: {
-                **engine.about,
-                "peak_rss_bytes": memory[engine.name],
-                "idle_cpu_s": round(engine.idle_cpu_s, 2),
-                "medians": report.medians(engine.name),
-            }
-            for engine in engines
-        }
+        for name, about_engine in told.items():
+            about_engine["load_seconds"] = median(about_engine["load_seconds"])
+            about_engine["medians"] = report.medians(name)
         document = {
             "passed": report.passed,
             "bars": report.bars(),
@@ -96,15 +87,30 @@ class Race:
         }
         return document, report.markdown(told)
 
+    def _round(self, number: int, told: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        """What each engine answers to each request; ``told`` takes what holds for all rounds.
+
+        Every round has processes of its own: where one lies in memory makes it quicker or slower for all its life.
+        """
+        turn = number % len(self.commands)
+        names = [*self.commands][turn:] + [*self.commands][:turn]
+        with ExitStack() as stack:
+            engines = [stack.enter_context(self._open(name)) for name in names]
+            for engine in engines:
+                engine.ask("read", ids=self.task.prompt[:_WARM_UP], cut=_WARM_UP)
+            rows = self._parts(engines, number)
+            for engine in engines:
+                _tell(told, engine)
+        return rows
+
     def _open(self, name: str) -> Peer:
         engine = Peer(name, *self.commands[name])
         say(f"{name}: open after {engine.about['load_seconds']} s")
         return engine
 
-    def _round(self, engines: list[Peer], number: int) -> dict[str, dict[str, Any]]:
-        """What each engine answers to each request; the seconds of its single steps are joined."""
-        task, turn = self.task, number % len(engines)
-        engines = engines[turn:] + engines[:turn]
+    def _parts(self, engines: list[Peer], number: int) -> dict[str, dict[str, Any]]:
+        """The answers, by engine and request; the seconds of its single steps are joined."""
+        task = self.task
         rows: dict[str, dict[str, Any]] = {engine.name: {"write": {"seconds": []}} for engine in engines}
         own = [engine for engine in engines if engine.name.startswith("ours")]
 
@@ -114,8 +120,7 @@ class Race:
                 say(f"round {number + 1}: {engine.name} {do} {rows[engine.name][do].get('seconds', '')}")
 
         each(engines, "read", ids=task.prompt, cut=min(_CUT, len(task.prompt)))
-        if number == 0:
-            each(engines, "keep", length=task.fixed)
+        each(engines, "keep", length=task.fixed)
         each(engines, "resume", ids=task.prompt[task.fixed :])
         for part in np.array_split(np.array(task.answer[: self.steps]), _SLICES):
             for engine in engines:
@@ -125,6 +130,18 @@ class Race:
         each(own, "steps", ids=task.answer[: max(_SIZES)], sizes=_SIZES, repeats=_REPEATS)
         each(own, "answer", question=task.question, prompt=task.prompt, ids=task.answer)
         return rows
+
+
+def _tell(told: dict[str, dict[str, Any]], engine: Peer) -> None:
+    """Adds what ``engine`` says at the end of a round: the highest peak, all loads, the idle time of all."""
+    peak, loaded = engine.ask("memory")["peak_rss_bytes"], engine.about["load_seconds"]
+    before = told.get(engine.name, {"peak_rss_bytes": 0, "idle_cpu_s": 0.0, "load_seconds": []})
+    told[engine.name] = {
+        **engine.about,
+        "load_seconds": [*before["load_seconds"], loaded],
+        "peak_rss_bytes": max(before["peak_rss_bytes"], peak),
+        "idle_cpu_s": round(before["idle_cpu_s"] + engine.idle_cpu_s, 2),
+    }
 
 
 def _agreement(first: dict[str, dict[str, Any]]) -> dict[str, dict[str, float]]:

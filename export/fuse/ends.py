@@ -1,20 +1,19 @@
-"""Both ends of the model: the scaled embedding, and the head that makes logits of the last tokens only."""
+"""Both ends of the model: the scaled embedding, and the head that makes logits of the tokens that are asked for."""
 
 from __future__ import annotations
 
 import numpy as np
 from onnx import numpy_helper
 
+from ...runtime.logits import LOGITS_POSITIONS
 from ..names import EMBEDDING, HEAD, ROW_OF_ID
 from .pattern import find, match, node
 from .traced import TracedGraph, unexpected
 
-LOGITS_TO_KEEP = "num_logits_to_keep"
 EMBEDDING_SCALE = "/model/embed_tokens/scale"
 
 _EMBEDDED = node("Mul", node("Gather", "table", "ids"), "scale")
 _LOGITS = node("MatMul", "hidden", node("Transpose", "table", perm=[1, 0]))
-_INT64_MAX = np.iinfo(np.int64).max
 
 
 def set_embedding_scale(graph: TracedGraph, scale: float) -> None:
@@ -37,10 +36,10 @@ def set_embedding_scale(graph: TracedGraph, scale: float) -> None:
     graph.add("Mul", [gathered, EMBEDDING_SCALE], [output], f"{scope}/Mul")
 
 
-def keep_last_logits(graph: TracedGraph, *, tied: bool) -> None:
-    """Cuts the hidden states to the last `LOGITS_TO_KEEP` before the head; 0 keeps all of them.
+def keep_asked_logits(graph: TracedGraph, *, tied: bool) -> None:
+    """Cuts the hidden states to those at `LOGITS_POSITIONS`, int64 [kept], before the head; -1 is the last.
 
-    The number is an initializer that is also an input: 1 where a caller does not feed it, and no caller has to
+    They are an initializer that is also an input: the last one where a caller does not feed it, and no caller has to
     know of it.
 
     Raises:
@@ -52,11 +51,8 @@ def keep_last_logits(graph: TracedGraph, *, tied: bool) -> None:
     norm = graph.producer(found["hidden"])
     if norm is None or not norm.name.startswith("/model/norm/"):
         raise unexpected("/lm_head", "it does not read the final norm")
-    graph.constant(LOGITS_TO_KEEP, np.array([1], np.int64))
-    end = graph.constant("/lm_head/end", np.array([_INT64_MAX], np.int64))
-    axis = graph.constant("/lm_head/axis", np.array([1], np.int64))
-    graph.add("Neg", [LOGITS_TO_KEEP], ["/lm_head/start"], "/lm_head/Neg")
-    graph.add("Slice", [found["hidden"], "/lm_head/start", end, axis], ["/lm_head/kept"], "/lm_head/Slice")
+    graph.constant(LOGITS_POSITIONS, np.array([-1], np.int64))
+    graph.add("Gather", [found["hidden"], LOGITS_POSITIONS], ["/lm_head/kept"], "/lm_head/Gather", axis=1)
     matmul = graph.producer("logits")
     if matmul is not None:
         matmul.input[0] = "/lm_head/kept"

@@ -9,7 +9,7 @@ import onnx
 from ..config import TextConfig
 from ..rope import Rotary
 from .attention import add_lengths, fuse_attention
-from .ends import keep_last_logits, set_embedding_scale
+from .ends import keep_asked_logits, set_embedding_scale
 from .feedforward import fuse_gelu
 from .norm import fuse_norm, fuse_residual_sums, scope_of
 from .traced import TracedGraph, unexpected
@@ -59,5 +59,5 @@ def fuse(skeleton: onnx.ModelProto, config: TextConfig, embedding_scale: float) 
     sums = fuse_residual_sums(graph, {scope_of(f"model.layers.{index}") for index in range(config.num_layers)})
     if sums != 2 * config.num_layers:
         raise unexpected("/model/layers", f"{sums} sums of the residual stream, not two a layer")
-    keep_last_logits(graph, tied=config.tied)
+    keep_asked_logits(graph, tied=config.tied)
     return FusedModel(graph, rotary)

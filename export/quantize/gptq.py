@@ -6,8 +6,9 @@ inverse says how later columns compensate earlier ones.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ _PANEL, _SMALL = 2048, 256
 # Numbers that are turned around at a time.
 _TURNED = 1 << 22
 # Weights whose ranges are searched at a time.
-_CACHED = 1 << 17
+_CACHED = 1 << 19
 
 
 def gram(x: torch.Tensor) -> torch.Tensor:
@@ -89,11 +90,10 @@ def quantise(
         grid: the numbers to choose from.
     """
     # Outputs know nothing of each other: so many at a time that a step's numbers stay in the processor's cache.
-    with _one_thread():
-        parts = [
-            _round(rows, importance, grid) if factor is None else _feed_back(rows, factor, importance, grid)
-            for rows in weight.split(_OUTPUTS)
-        ]
+    parts = [
+        _round(rows, importance, grid) if factor is None else _feed_back(rows, factor, importance, grid)
+        for rows in weight.split(_OUTPUTS)
+    ]
     numbers, scales, zeros, made = (torch.cat(items, 1).T.contiguous() for items in zip(*parts, strict=True))
     return Codes(numbers.numpy(), scales.numpy(), zeros.numpy().astype(np.uint8)), made
 
@@ -110,16 +110,30 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
+@dataclass(frozen=True, slots=True)
+class _Range:
+    """How the weights of a group lie on a grid; all [out]. Numbers are counted from ``zero``."""
+
+    scale: torch.Tensor
+    zero: torch.Tensor
+    lowest: torch.Tensor
+    highest: torch.Tensor
+
+    def nearest(self, weights: torch.Tensor) -> torch.Tensor:
+        """The numbers nearest to ``weights`` [..., out]."""
+        return (weights / self.scale).round_().clamp_(self.lowest, self.highest)
+
+
 def _round(weight: torch.Tensor, importance: torch.Tensor, grid: Grid) -> tuple[torch.Tensor, ...]:
     """As of `_feed_back`."""
     columns = weight.T.contiguous()
     found = []
     size = grid.size or len(columns)
     for part, weighed in zip(columns.split(size), importance.split(size), strict=True):
-        scale, zero = choose_scales(part, weighed, grid)
-        numbers = _on_grid(part, scale, zero, grid)
-        part.copy_(numbers).sub_(zero).mul_(scale)
-        found.append((numbers.to(torch.uint8), scale[None], zero[None]))
+        chosen = choose_range(part, weighed, grid)
+        numbers = _on_grid(part / chosen.scale, chosen, grid)
+        torch.mul(numbers, chosen.scale, out=part)
+        found.append((numbers.add_(chosen.zero).to(torch.uint8), chosen.scale[None], chosen.zero[None]))
     numbers, scales, zeros = (torch.cat(items) for items in zip(*found, strict=True))
     return numbers, scales, zeros, columns
 
@@ -128,38 +142,64 @@ def _feed_back(
     weight: torch.Tensor, factor: torch.Tensor, importance: torch.Tensor, grid: Grid
 ) -> tuple[torch.Tensor, ...]:
     """Numbers [in, out], scales and zeros [groups, out], and what the weights then are, [in, out]."""
-    columns = weight.T.contiguous()
-    inputs, outputs = columns.shape
-    size = grid.size or inputs
-    numbers = torch.empty(inputs, outputs, dtype=torch.uint8)
-    scales, zeros = (torch.empty(-(-inputs // size), outputs) for _ in range(2))
-    # Groups wider than a block are chosen before errors reach them.
-    block = max(size, _BLOCK) if size <= _WIDEST else _BLOCK
-    if size > block:
-        for group, start in enumerate(range(0, inputs, size)):
-            part = slice(start, start + size)
-            scales[group], zeros[group] = choose_scales(columns[part], importance[part], grid)
-    errors = torch.empty(block, outputs)
-    for start in range(0, inputs, block):
-        stop = min(start + block, inputs)
-        for step in range(start, stop, _STEP):
-            if size <= block and step % size == 0:
-                part = slice(step, min(step + size, inputs))
-                scales[step // size], zeros[step // size] = choose_scales(columns[part], importance[part], grid)
-            last = min(step + _STEP, stop)
-            for index in range(step, last):
-                group = index // size
-                rounded = _nearest(columns[index], scales[group], zeros[group], grid)
-                if grid.paired and index % 2:
-                    rounded = _beside(rounded, numbers[index - 1], grid)
-                numbers[index] = rounded
-                made = rounded.sub_(zeros[group]).mul_(scales[group])
-                error = torch.sub(columns[index], made, out=errors[index - start]).div_(factor[index, index])
-                columns[index] = made
-                columns[index + 1 : last].addr_(factor[index, index + 1 : last], error, alpha=-1)
-            _pass_on(columns[last:stop], factor[step:last, last:stop], errors[step - start : last - start])
-        _pass_on(columns[stop:], factor[start:stop, stop:], errors[: stop - start])
-    return numbers, scales, zeros, columns
+    feedback = _Feedback(weight.T.contiguous(), factor, importance, grid)
+    feedback.run()
+    scales, zeros = (torch.stack(items) for items in zip(*((it.scale, it.zero) for it in feedback.ranges), strict=True))
+    return feedback.numbers, scales, zeros, feedback.columns
+
+
+class _Feedback:
+    """``columns`` [in, out] become what ``numbers`` stand for, one after the other."""
+
+    def __init__(self, columns: torch.Tensor, factor: torch.Tensor, importance: torch.Tensor, grid: Grid) -> None:
+        self.columns = columns
+        self.numbers = torch.empty(columns.shape, dtype=torch.uint8)
+        self.ranges: list[_Range] = []
+        self._factor, self._importance, self._grid = factor, importance, grid
+        self._size = grid.size or len(columns)
+        # Groups wider than a block are chosen before errors reach them.
+        self._block = max(self._size, _BLOCK) if self._size <= _WIDEST else _BLOCK
+        self._errors = torch.empty(self._block, columns.shape[1])
+        # The numbers of the column before.
+        self._before = torch.empty(0)
+
+    def run(self) -> None:
+        inputs = len(self.columns)
+        if self._size > self._block:
+            for start in range(0, inputs, self._size):
+                self._choose(start)
+        for start in range(0, inputs, self._block):
+            stop = min(start + self._block, inputs)
+            with _one_thread():
+                self._round_block(start, stop)
+            _pass_on(self.columns[stop:], self._factor[start:stop, stop:], self._errors[: stop - start])
+
+    def _choose(self, start: int) -> None:
+        part = slice(start, start + self._size)
+        self.ranges.append(choose_range(self.columns[part], self._importance[part], self._grid))
+
+    def _round_block(self, start: int, stop: int) -> None:
+        for first in range(start, stop, _STEP):
+            if self._size <= self._block and first % self._size == 0:
+                self._choose(first)
+            last = min(first + _STEP, stop)
+            errors = self._errors[first - start : last - start]
+            for index in range(first, last):
+                self._round_column(index, last, errors[index - first])
+            _pass_on(self.columns[last:stop], self._factor[first:last, last:stop], errors)
+
+    def _round_column(self, index: int, last: int, error: torch.Tensor) -> None:
+        """Fills ``error`` [out], and takes it from the columns before ``last``."""
+        column, chosen = self.columns[index], self.ranges[index // self._size]
+        rounded = chosen.nearest(column)
+        if self._grid.paired and index % 2:
+            rounded = _beside(rounded, self._before, self._grid)
+        self._before = rounded
+        self.numbers[index] = rounded + chosen.zero
+        made = rounded * chosen.scale
+        torch.sub(column, made, out=error).div_(self._factor[index, index])
+        column.copy_(made)
+        self.columns[index + 1 : last].addr_(self._factor[index, index + 1 : last], error, alpha=-1)
 
 
 def _pass_on(columns: torch.Tensor, factor: torch.Tensor, errors: torch.Tensor) -> None:
@@ -168,68 +208,82 @@ def _pass_on(columns: torch.Tensor, factor: torch.Tensor, errors: torch.Tensor) 
         columns.addmm_(factor.T, errors, alpha=-1)
 
 
-def choose_scales(columns: torch.Tensor, importance: torch.Tensor, grid: Grid) -> tuple[torch.Tensor, torch.Tensor]:
-    """Scale and zero of one group, [out] each: the range that loses least, between all of the weights' and a part.
+def choose_range(columns: torch.Tensor, importance: torch.Tensor, grid: Grid) -> _Range:
+    """The range of one group that loses least, between all of the weights' and a part.
 
     Args:
         columns: the group's weights, [in, out].
         importance: of its inputs, [in].
         grid: the numbers to choose from.
     """
-    found = [_choose_scales(part, importance, grid) for part in columns.split(max(1, _CACHED // len(columns)), 1)]
-    scales, zeros = (torch.cat(items) for items in zip(*found, strict=True))
-    return scales, zeros
+    parts = columns.split(max(1, _CACHED // len(columns)), 1)
+    found = [_search(part, importance, grid) for part in parts]
+    scale, zero = (torch.cat(items) for items in zip(*found, strict=True))
+    return _range(scale, zero, grid)
 
 
-def _choose_scales(columns: torch.Tensor, importance: torch.Tensor, grid: Grid) -> tuple[torch.Tensor, torch.Tensor]:
+def _search(columns: torch.Tensor, importance: torch.Tensor, grid: Grid) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scale and zero, [out] each."""
     columns = columns.contiguous()
-    if grid.zero_points:
-        low, high = columns.amin(0).clamp_(max=0), columns.amax(0).clamp_(min=0)
-        whole = (high - low) / grid.top
-    else:
-        low, whole = torch.zeros(columns.shape[1]), columns.abs().amax(0) / (grid.middle - 1)
-    best: tuple[torch.Tensor, ...] | None = None
-    for share in _shares(grid):
-        scale = (whole * share).clamp_(min=_SMALLEST)
-        if grid.zero_points:
-            zero = (-low * share / scale).round_().clamp_(0, grid.top)
-        else:
-            zero = torch.full_like(scale, grid.middle)
-        made = _on_grid(columns, scale, zero, grid).sub_(zero).mul_(scale)
-        loss = importance @ made.sub_(columns).square_()
-        if best is None:
-            best = (loss, scale, zero)
-        else:
-            better = loss < best[0]
-            best = tuple(torch.where(better, new, old) for new, old in zip((loss, scale, zero), best, strict=True))
-    assert best is not None
-    return best[1], best[2]
+    low, high = columns.amin(0).clamp_(max=0), columns.amax(0).clamp_(min=0)
+    whole = (high - low) / grid.top if grid.zero_points else torch.maximum(-low, high) / (grid.middle - 1)
+    best, least = torch.ones_like(whole), torch.full_like(whole, torch.inf)
+
+    def consider(share: torch.Tensor) -> None:
+        loss = _loss(columns, importance, _share_of(low, whole, share, grid), grid)
+        better = loss < least
+        torch.where(better, share, best, out=best)
+        torch.where(better, loss, least, out=least)
+
+    shares, steps = _shares(grid)
+    for share in shares:
+        consider(torch.full_like(whole, share))
+    for step in steps:
+        centre = best.clone()
+        consider(centre + step)
+        consider(centre - step)
+    chosen = _share_of(low, whole, best, grid)
+    return chosen.scale, chosen.zero
 
 
-def _shares(grid: Grid) -> Sequence[float]:
-    """The parts of the full range that are tried: few bits gain from leaving out the ends, many do not. Twice the
-    range leaves room for all pairs."""
+def _shares(grid: Grid) -> tuple[list[float], list[float]]:
+    """The parts of the full range that are tried, and by how much the best is varied then: few bits gain from leaving
+    out the ends, many do not. Twice the range leaves room for all pairs."""
     if grid.paired:
-        return [float(share) for share in np.linspace(2, 0.85, 13)]
+        return np.linspace(2, 0.85, 5).tolist(), [0.14, 0.07]
     lowest, count = (0.5, 11) if grid.bits <= 4 else (0.85, 6)
-    return [float(share) for share in np.linspace(1, lowest, count)]
+    return np.linspace(1, lowest, count).tolist(), []
 
 
-def _on_grid(columns: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor, grid: Grid) -> torch.Tensor:
-    """The numbers nearest to ``columns`` [in, out] that ``grid`` allows."""
-    numbers = _nearest(columns, scale, zero, grid)
+def _share_of(low: torch.Tensor, whole: torch.Tensor, share: torch.Tensor, grid: Grid) -> _Range:
+    """A ``share`` of the range from ``low`` whose scale is ``whole``."""
+    scale = (whole * share).clamp_(min=_SMALLEST)
+    if grid.zero_points:
+        return _range(scale, (-low * share / scale).round_().clamp_(0, grid.top), grid)
+    return _range(scale, torch.full_like(scale, grid.middle), grid)
+
+
+def _range(scale: torch.Tensor, zero: torch.Tensor, grid: Grid) -> _Range:
+    return _Range(scale, zero, grid.lowest - zero, grid.top - zero)
+
+
+def _loss(columns: torch.Tensor, importance: torch.Tensor, chosen: _Range, grid: Grid) -> torch.Tensor:
+    """What rounding ``columns`` [in, out] loses of the product, [out]."""
+    # In units of the scale, which spares two passes.
+    exact = columns / chosen.scale
+    lost = _on_grid(exact, chosen, grid).sub_(exact).square_()
+    return (importance @ lost).mul_(chosen.scale.square())
+
+
+def _on_grid(exact: torch.Tensor, chosen: _Range, grid: Grid) -> torch.Tensor:
+    """The numbers nearest to ``exact`` [in, out], in units of the scale, that ``grid`` allows."""
+    numbers = exact.round().clamp_(chosen.lowest, chosen.highest)
     if grid.paired:
         odd = numbers[1::2]
         odd.copy_(_beside(odd, numbers[::2][: len(odd)], grid))
     return numbers
 
 
-def _nearest(weights: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor, grid: Grid) -> torch.Tensor:
-    return (weights / scale).round_().add_(zero).clamp_(grid.lowest, grid.top)
-
-
-def _beside(rounded: torch.Tensor, neighbours: torch.Tensor, grid: Grid) -> torch.Tensor:
-    """``rounded`` within what ``neighbours`` leave of a pair's range."""
-    others = neighbours - float(grid.middle)
-    highest, lowest = grid.top - others.clamp(min=0), grid.lowest - others.clamp(max=0)
-    return torch.minimum(torch.maximum(rounded, lowest), highest)
+def _beside(rounded: torch.Tensor, even: torch.Tensor, grid: Grid) -> torch.Tensor:
+    """``rounded`` within what ``even``, its neighbour, leaves of a pair's range."""
+    return (rounded + even).clamp_(1 - grid.middle, grid.middle - 1).sub_(even)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..fuse.traced import TracedGraph
 
-# Of the names of tensors that are the first rows of a table.
+# Of the names of tensors that are rows of a table, the first of them as a rule.
 HEAD_SUFFIX = ".head"
 
 
@@ -21,13 +21,14 @@ HEAD_SUFFIX = ".head"
 class Part:
     """A tensor of the stored graph: the ``suffix`` of its name after the weight's, its type and its shape.
 
-    ``same_as`` is the suffix of another part whose bytes it reads, all of them or the first.
+    ``same_as`` is the suffix of another part whose bytes it reads, all of them or some after the first ``skipped``.
     """
 
     suffix: str
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
     same_as: str | None = None
+    skipped: int = 0
 
     @property
     def nbytes(self) -> int:

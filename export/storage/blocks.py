@@ -19,6 +19,11 @@ _INT8_ACTIVATIONS = 4
 _UINT8 = np.dtype(np.uint8)
 # Numbers a block of onnxruntime's kernels.
 _LEAST = 16
+# A head is made of products of so many bytes at most: onnxruntime copies each with one thread into its kernel's layout,
+# and one that is a quarter of all weights would keep the others waiting (docs/start-up.md).
+_PRODUCT_BYTES = 1 << 27
+# Kernels take rows by such numbers; products that end elsewhere round otherwise.
+_TILE = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +122,9 @@ class Blocks:
 
 @dataclass(frozen=True, slots=True)
 class SharedBlocks:
-    """The embedding in 8 bits, stored once: ``GatherBlockQuantized`` and the head's ``MatMulNBits`` read the same
-    bytes as two tensors. Zero is 128 in both. ``head_rows`` is how many rows the head reads; None is all."""
+    """The embedding in 8 bits, stored once: ``GatherBlockQuantized`` and the head's ``MatMulNBits``, one or several of
+    some rows each, read the same bytes as several tensors. Zero is 128 in all. ``head_rows`` is how many rows the head
+    reads; None is all."""
 
     scales: np.dtype[Any]
     size: int = 32
@@ -130,7 +136,8 @@ class SharedBlocks:
         return Blocks(8, self.size, zero_points=False, scales=self.scales)
 
     def parts(self, shape: tuple[int, ...]) -> tuple[Part, ...]:
-        """The table, its scales, and the same bytes in the head's shape; scales are two tensors where the head is cut.
+        """The table, its scales, and the same bytes in the head's shape; the head has scales of its own where it reads
+        some rows, or is several products.
 
         Raises:
             UsageError: the width is no multiple of the block's size.
@@ -139,11 +146,16 @@ class SharedBlocks:
             raise UsageError(f"an embedding of width {shape[1]} has no blocks of {self.size}; export in fp32 or fp16")
         packed, scales = self._blocks.parts(shape)
         table = Part(".table", _UINT8, (shape[0], shape[1]))
-        if self.head_rows is None:
+        products = self._products(shape)
+        if list(products) == [""]:
             return (table, scales, Part(".packed", packed.dtype, packed.shape, same_as=".table"))
-        packed, few = self._blocks.parts((self.head_rows, shape[1]))
-        head = Part(f"{HEAD_SUFFIX}.packed", packed.dtype, packed.shape, same_as=".table")
-        return (table, scales, head, Part(f"{HEAD_SUFFIX}.scales", few.dtype, few.shape, same_as=".scales"))
+        head = []
+        for suffix, rows in products.items():
+            of_rows = self._blocks.parts((len(rows), shape[1]))
+            for part, whole in zip(of_rows, (table, scales), strict=True):
+                skipped = whole.nbytes // shape[0] * rows.start
+                head.append(Part(suffix + part.suffix, part.dtype, part.shape, same_as=whole.suffix, skipped=skipped))
+        return (table, scales, *head)
 
     def encode(self, rows: NDArray[np.float32]) -> tuple[NDArray[Any], ...]:
         """``rows`` in blocks."""
@@ -172,7 +184,26 @@ class SharedBlocks:
         )
 
     def multiply(self, graph: TracedGraph, product: onnx.NodeProto, weight: str, shape: tuple[int, int]) -> None:
-        """A ``MatMulNBits``."""
-        if self.head_rows is not None:
-            weight, shape = weight + HEAD_SUFFIX, (self.head_rows, shape[1])
-        self._blocks.multiply(graph, product, weight, shape)
+        """A ``MatMulNBits``, or several and what joins them."""
+        products, outputs = self._products(shape), list[str]()
+        for suffix, rows in products.items():
+            part = onnx.NodeProto()
+            part.CopyFrom(product)
+            if len(products) > 1:
+                part.name, part.output[0] = product.name + suffix, product.name + suffix
+            self._blocks.multiply(graph, part, weight + suffix, (len(rows), shape[1]))
+            outputs += part.output
+        if len(products) > 1:
+            graph.add("Concat", outputs, list(product.output), f"{product.name}Concat", axis=-1)
+
+    def _products(self, shape: tuple[int, ...]) -> dict[str, range]:
+        """The rows of each of the head's products, by the suffix of the tensors that hold them."""
+        rows, cut = self.head_rows or shape[0], self.head_rows is not None
+        count = -(-rows * shape[1] // _PRODUCT_BYTES)
+        if count == 1:
+            return {HEAD_SUFFIX if cut else "": range(rows)}
+        step = -(-rows // count // _TILE) * _TILE
+        return {
+            f"{HEAD_SUFFIX}.{number}": range(start, min(start + step, rows))
+            for number, start in enumerate(range(0, rows, step))
+        }

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..context import Context
+from ..logits import last
 from ..options import DecodeOptions
 from ..sampling import Sampling
 from ..snapshot import Snapshot, state_shape
@@ -174,7 +175,7 @@ class _Inside:
                 if self.context + size > self._limit:
                     continue
                 started = time.perf_counter()
-                context.feed([_TOKEN] * size, size)
+                context.feed([_TOKEN] * size, last(size))
                 if turn:
                     found.append(time.perf_counter() - started)
                 context.rewind(self.context)

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..session import Logits, Session
+from ..logits import Logits, Positions
+from ..session import Session
 
 
 class Step(NamedTuple):
@@ -36,9 +37,9 @@ class Stopwatch:
         # A session is opened as everybody opens it, and watched after that.
         session.run_bound = self._timed  # type: ignore[method-assign]
 
-    def _timed(self, binding: Any, ids: NDArray[np.int64], mask: NDArray[np.int64], keep: int) -> Logits:
+    def _timed(self, binding: Any, ids: NDArray[np.int64], mask: NDArray[np.int64], at: Positions) -> Logits:
         started = time.perf_counter()
-        logits = self._run(binding, ids, mask, keep)
+        logits = self._run(binding, ids, mask, at)
         end = started + (time.perf_counter() - started) * (1 + self._drag)
         # Waiting busily, as a slower model would.
         while time.perf_counter() < end:

@@ -155,13 +155,16 @@ def test_prefill_makes_one_row_of_logits(bundle: Bundle) -> None:
     """All rows cost 800 MB and a fifth of the prefill at Gemma's vocabulary. Callers need not know the input."""
     session = onnxruntime.InferenceSession(bundle.model_path, providers=["CPUExecutionProvider"])
     names = [value.name for value in session.get_inputs()]
-    assert "num_logits_to_keep" not in names
+    assert "logits_positions" not in names
     feeds = {"input_ids": np.full((1, 7), 9, np.int64), "attention_mask": np.ones((1, 7), np.int64)}
     feeds |= {name: np.zeros((1, 2, 0, 16), np.float32) for name in names if name.startswith("past")}
     assert session.run(["logits"], feeds)[0].shape == (1, 1, 264)
     every, _ = Session(bundle.model_path).step(feeds["input_ids"], Session(bundle.model_path).empty_cache(), keep=0)
+    assert every.shape == (1, 7, 264)
     last, _ = Session(bundle.model_path).step(feeds["input_ids"], Session(bundle.model_path).empty_cache(), keep=3)
     assert np.array_equal(every[:, -3:], last)
+    some = session.run(["logits"], {**feeds, "logits_positions": np.array([-7, -4, -1])})[0]
+    assert np.array_equal(every[:, ::3], some)
 
 
 def test_the_context_ends_where_the_manifest_says(make_checkpoint: Callable[..., Path], tmp_path: Path) -> None:

@@ -216,7 +216,7 @@ def test_rows_of_a_batch_are_spread_alike(pair: dict[str, Bundle]) -> None:
     for bundle in pair.values():
         session = onnxruntime.InferenceSession(bundle.model_path, providers=["CPUExecutionProvider"])
         ids = np.array([IDS[:9], IDS[9:18]], np.int64)
-        feeds = {"input_ids": ids, "attention_mask": np.ones_like(ids), "num_logits_to_keep": np.array([3], np.int64)}
+        feeds = {"input_ids": ids, "attention_mask": np.ones_like(ids), "logits_positions": np.array([-3, -2, -1])}
         past = [item.name for item in session.get_inputs() if item.name.startswith("past")]
         feeds |= {name: np.zeros((2, 2, 0, 16), np.float32) for name in past}
         found.append(session.run(["logits"], feeds)[0])

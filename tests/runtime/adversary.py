@@ -10,6 +10,7 @@ from tokenizers import Tokenizer
 import dagger_edge
 from dagger_edge.runtime.decode import Limits, decode
 from dagger_edge.runtime.grammar import GraphGrammar
+from dagger_edge.runtime.logits import LAST
 from dagger_edge.runtime.spelling import Spelling
 
 DEMO = Path(dagger_edge.__file__).parent / "bundles" / "demo"
@@ -48,9 +49,9 @@ class Adversary:
         self._alternating = kind == "alternating"
         self._weight = 0 if kind in ("constant", "spiked and nothing else") else 1
 
-    def feed(self, ids, keep=1):
+    def feed(self, ids, at=LAST):
         self.length += len(ids)
-        return np.stack([self._logits(position) for position in range(self.length - keep, self.length)])
+        return np.stack([self._logits(position) for position in np.array(at) + self.length])
 
     def rewind(self, length):
         self.length = min(length, self.length)

@@ -7,6 +7,7 @@ import pytest
 
 from dagger_edge.runtime.context import CHUNK, Context
 from dagger_edge.runtime.errors import UsageError
+from dagger_edge.runtime.logits import last
 from dagger_edge.runtime.session import Session
 from dagger_edge.runtime.solver import demo_bundle
 
@@ -36,14 +37,14 @@ def uncached(session, ids):
 def test_logits_are_those_of_one_reading_however_it_is_cut(context, whole):
     """Steps end at window - 1, window, window + 1, and where the buffers grow."""
     for begin, end in ((0, 127), (127, 128), (128, 129), (129, 255), (255, 256), (256, 257), (257, 264), (264, 400)):
-        rows = context.feed(IDS[begin:end], keep=min(5, end - begin))
+        rows = context.feed(IDS[begin:end], last(min(5, end - begin)))
         assert np.abs(rows - whole[end - len(rows) : end]).max() < TOLERANCE
     assert context.length == 400
 
 
 @pytest.mark.parametrize("keep", [1, CHUNK - 1, CHUNK, CHUNK + 1, 300, 400])
 def test_a_prompt_is_read_in_chunks_and_loses_no_logits(context, whole, keep):
-    rows = context.feed(IDS, keep)
+    rows = context.feed(IDS, last(keep))
     assert len(rows) == keep
     assert np.abs(rows - whole[-keep:]).max() < TOLERANCE
 
@@ -53,7 +54,7 @@ def test_what_was_read_before_going_back_is_not_seen(context, whole):
     context.feed(IDS[:150])
     context.feed(IDS[300:350])
     context.rewind(150)
-    assert np.abs(context.feed(IDS[150:160], 10) - whole[150:160]).max() < TOLERANCE
+    assert np.abs(context.feed(IDS[150:160], last(10)) - whole[150:160]).max() < TOLERANCE
 
 
 def test_a_state_that_was_read_elsewhere_goes_on_here(session, context, whole):
@@ -61,7 +62,7 @@ def test_a_state_that_was_read_elsewhere_goes_on_here(session, context, whole):
     state = np.stack([np.stack([key[0], value[0]]) for key, value in zip(cache[::2], cache[1::2], strict=True)])
     context.feed(IDS[:30])
     context.load(state)
-    assert np.abs(context.feed(IDS[200:210], 10) - whole[200:210]).max() < TOLERANCE
+    assert np.abs(context.feed(IDS[200:210], last(10)) - whole[200:210]).max() < TOLERANCE
 
 
 def test_rows_of_different_lengths_are_the_sequences_they_are(session, context):

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dagger_edge.runtime.decode import Free, Limits, check_finite, decode, decode_naive, drain, greedy
+from dagger_edge.runtime.decode import Draft, Free, Limits, check_finite, decode, decode_naive, drain, greedy
 from dagger_edge.runtime.errors import ModelError, UsageError
+from dagger_edge.runtime.logits import LAST
 
 VOCAB = 50
 PROMPT = [1, 2, 3]
@@ -21,22 +22,26 @@ class FakeModel:
     Attributes:
         read: the ids in its cache.
         steps: how many ids each step fed.
+        asked: after how many of them each step was to say what comes next.
     """
 
     def __init__(self, read=(), poison=None):
-        self.read, self.steps, self.poison = list(read), [], poison
+        self.read, self.steps, self.asked, self.poison = list(read), [], [], poison
 
     @property
     def length(self):
         return len(self.read)
 
-    def feed(self, ids, keep=1):
-        assert 0 < keep <= len(ids)
+    def feed(self, ids, at=LAST):
+        assert list(at) == sorted(set(at))
+        assert -len(ids) <= at[0]
+        assert at[-1] <= -1
         self.read += ids
         self.steps.append(len(ids))
-        logits = np.zeros((keep, VOCAB), np.float32)
-        for row, end in enumerate(range(len(self.read) - keep + 1, len(self.read) + 1)):
-            logits[row, next_id(self.read[:end])] = 1
+        self.asked.append(len(at))
+        logits = np.zeros((len(at), VOCAB), np.float32)
+        for row, position in enumerate(at):
+            logits[row, next_id(self.read[: len(self.read) + 1 + position])] = 1
         if self.poison is not None:
             logits[-1, 3] = self.poison
         return logits
@@ -94,10 +99,10 @@ class Drafts:
         assert room >= 0
         assert self._last is None
         self._last = self._guess(ids)
-        return self._last
+        return self._last if isinstance(self._last, Draft) else Draft(self._last)
 
     def learn(self, accepted):
-        assert 0 <= accepted <= len(self._last)
+        assert 0 <= accepted <= len(self._last.ids if isinstance(self._last, Draft) else self._last)
         self._last = None
 
 
@@ -293,6 +298,32 @@ def test_with_any_drafts_grammar_and_limits_the_ids_are_the_naive_ones(data):
     assert not grammar or constraint.written == expected[0]
 
 
+@pytest.mark.parametrize("end", [20, 17])
+def test_logits_are_made_only_where_there_is_a_choice(end):
+    """A product with every row of the vocabulary is a large share of a step; where the next id is forced, behind the
+    draft too, nobody reads what it makes."""
+    expected, _ = run(decode_naive, constraint=Pattern(1, 4, end))
+    model, pattern = FakeModel(), Pattern(1, 4, end)
+
+    def draft(so_far):
+        ids = expected[len(so_far) - len(PROMPT) :][:6]
+        places = range(len(so_far) - len(PROMPT), len(so_far) - len(PROMPT) + len(ids) + 1)
+        return Draft(ids, [place - places[0] for place in places if place % 5])
+
+    assert run(decode, model, constraint=pattern, drafter=Drafts(draft))[0] == expected
+    assert (model.steps[0], model.asked[0]) == (len(PROMPT) + 6, 2)
+    assert sum(model.asked) == 4
+
+
+@given(forced=st.sets(st.integers(0, 9)), count=st.integers(0, 9))
+def test_a_drafter_that_is_wrong_about_what_is_forced_costs_steps_alone(forced, count):
+    """Its word for it would make any id the model's."""
+    for make in (lambda: None, lambda: Pattern(2, 2, 20)):
+        expected = run(decode_naive, constraint=make())
+        draft = Drafts(lambda so_far, ids=expected[0]: Draft(right(count, ids)(so_far), forced))
+        assert run(decode, constraint=make(), drafter=draft) == expected
+
+
 def test_forced_tokens_are_not_asked_for_and_are_read_together():
     """One step for every free token, whatever is forced between."""
     model = FakeModel()
@@ -354,5 +385,5 @@ def test_after_a_decode_that_was_broken_off_the_next_one_is_right(after, how):
     assert run(decode, model)[0] == IDS
 
 
-def interrupted(ids, keep=1):
+def interrupted(ids, at=LAST):
     raise KeyboardInterrupt

@@ -117,6 +117,14 @@ def test_what_the_structure_says_comes_next(before, guess):
         assert found == guess
 
 
+def test_what_was_read_of_a_text_is_not_taken_for_another_s():
+    """A draft that was refused goes on otherwise than the text that replaces it; nodes of it are in no graph."""
+    structure, sums = StructureGuess(QUESTION), SUB.replace("n2", "n7")
+    for text in (HEADS, SUB, DONE, HEADS, sums, SUB, DONE[:-9], DONE, "", DONE):
+        for end in ('{"id": "', '{"id": "n9", "op": "add", "args": ["'):
+            assert structure.after(text + end) == StructureGuess(QUESTION).after(text + end)
+
+
 def all_guesses(question, text, guesser):
     """What ``guesser`` drafts at every place of ``text``, and a fork of the grammar there."""
     grammar, prompt = GraphGrammar(spelling(), 1024), spelling()(question)
@@ -137,19 +145,38 @@ def test_drafts_hold_nothing_that_may_not_come(cost):
         guesser = drafter(question, cost)
         for grammar, draft in all_guesses(question, text, guesser):
             before = grammar.text
-            assert len(draft) <= 12
-            for token in draft:
+            assert len(draft.ids) <= 12
+            for token in draft.ids:
                 assert grammar.allows(token)
                 grammar.accept(token)
-            drafted += len(draft)
+            drafted += len(draft.ids)
             assert grammar.text.startswith(before)
     assert drafted > 300
+
+
+@pytest.mark.parametrize("cost", [DEFAULT, FREE])
+def test_a_draft_says_where_there_is_no_choice(cost):
+    """A place too many, and the step ends there; one too few, and logits are made that nobody reads. The place behind
+    the last id is one of them."""
+    chosen, forced, behind = 0, 0, 0
+    for question, text in list(rows(4)):
+        for grammar, draft in all_guesses(question, text, drafter(question, cost)):
+            found = []
+            for place, token in enumerate([*draft.ids, None]):
+                if grammar.forced():
+                    found.append(place)
+                if token is not None:
+                    grammar.accept(token)
+            assert list(draft.forced) == found
+            chosen, forced = chosen + len(draft.ids) + 1 - len(found), forced + len(found)
+            behind += len(draft.ids) in found
+    assert min(chosen, forced, behind) > 50
 
 
 def test_guessing_leaves_the_grammar_as_it_is():
     grammar = grammar_after(HEADS + '{"id": "')
     mask = grammar.mask(spelling().size)
-    assert drafter().guess(grammar, [5, 6, 7], 1, 20)
+    assert drafter().guess(grammar, [5, 6, 7], 1, 20).ids
     assert grammar.text.decode() == HEADS + '{"id": "'
     assert (grammar.mask(spelling().size) == mask).all()
 
@@ -158,7 +185,7 @@ def test_guessing_leaves_the_grammar_as_it_is():
 def test_a_draft_is_no_longer_than_the_room(room):
     """What is behind the limit cannot be in the answer."""
     grammar = grammar_after(HEADS + '{"id": "')
-    assert len(drafter(cost=FREE).guess(grammar, [5, 6, 7], 1, room)) <= room
+    assert len(drafter(cost=FREE).guess(grammar, [5, 6, 7], 1, room).ids) <= room
 
 
 def test_a_lookup_goes_on_where_the_last_ids_were_last():
@@ -188,7 +215,7 @@ def test_a_lookup_takes_ids_bit_by_bit():
 def test_a_lookup_without_a_grammar_drafts_too():
     """Free decoding has no structure, and copies all the same."""
     guesser = GraphDrafter("", spelling(), FREE, Record(), None)
-    assert guesser.guess(Free(), [1, 2, 3, 4, 1, 2, 3], 1, 20)[:4] == [4, 1, 2, 3]
+    assert guesser.guess(Free(), [1, 2, 3, 4, 1, 2, 3], 1, 20) == ([4, 1, 2, 3] * 5, [])
 
 
 def test_what_is_right_is_guessed_more_and_what_is_wrong_less():
@@ -209,7 +236,7 @@ def test_learning_counts_the_guesses_up_to_the_first_wrong_one():
     record = Record()
     guesser = drafter(cost=FREE, record=record)
     grammar = grammar_after(HEADS + '{"id": "')
-    draft = guesser.guess(grammar, [5, 6, 7], 1, 20)
+    draft = guesser.guess(grammar, [5, 6, 7], 1, 20).ids
     assert len(draft) > 2
     places = [item.place for item in guesser._draft]
     guesser.learn(0)
@@ -227,7 +254,7 @@ def test_guesses_that_are_never_right_end():
     lengths = []
     for _ in range(60):
         guesser = drafter(record=record)
-        lengths.append(len(guesser.guess(grammar, [5, 6, 7], 1, 20)))
+        lengths.append(len(guesser.guess(grammar, [5, 6, 7], 1, 20).ids))
         guesser.learn(0)
     assert lengths[0] > 0 == lengths[-1]
 
@@ -235,13 +262,13 @@ def test_guesses_that_are_never_right_end():
 def test_nothing_is_guessed_where_reading_along_costs_a_step():
     """A draft then only delays, be it right nine times of ten."""
     for question, text in list(rows(2)):
-        assert not any(draft for _, draft in all_guesses(question, text, drafter(question, DEAR)))
+        assert not any(draft.ids for _, draft in all_guesses(question, text, drafter(question, DEAR)))
 
 
 def test_drafts_are_long_where_reading_along_is_free():
     def longest(cost):
         return [
-            max(len(draft) for _, draft in all_guesses(question, text, drafter(question, cost)))
+            max(len(draft.ids) for _, draft in all_guesses(question, text, drafter(question, cost)))
             for question, text in list(rows(2))
         ]
 

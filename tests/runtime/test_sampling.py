@@ -11,6 +11,7 @@ from hypothesis.extra.numpy import arrays
 
 from dagger_edge.runtime.decode import Free, Limits, decode, decode_naive, drain, greedy
 from dagger_edge.runtime.errors import UsageError
+from dagger_edge.runtime.logits import LAST
 from dagger_edge.runtime.sampling import Sampling, sampler
 
 VOCAB = 5
@@ -34,9 +35,9 @@ class Markov:
     def length(self):
         return len(self.read)
 
-    def feed(self, ids, keep=1):
+    def feed(self, ids, at=LAST):
         self.read += ids
-        return LOGITS[self.read[-keep:]]
+        return LOGITS[[self.read[position] for position in at]]
 
     def rewind(self, length):
         del self.read[length:]

@@ -119,7 +119,7 @@ def test_measuring_leaves_the_context_as_it_was_and_costs_never_fall():
         length = 7
         fed = ()
 
-        def feed(self, ids, keep=1):
+        def feed(self, ids, at=()):
             self.length += len(ids)
             self.fed += (len(ids),)
             sum(range(200_000 if len(ids) == 2 else 1_000))
