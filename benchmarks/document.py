@@ -44,7 +44,9 @@ BLOCKS: dict[str, Callable[[], list[str]]] = {
     "executor": lambda: tables.executor("graph_executor.json", "PYTHONPATH=src python benchmarks/graph_executor.py"),
     "scaling-demo": lambda: _scaling("demo", f"{_SCALING} --out scaling_demo.json"),
     "scaling-270m": lambda: _scaling("270m", f"{_SCALING} --bundle DIR --out scaling_270m.json"),
-    "scaling-4b": lambda: _scaling("4b", f"{_SCALING} --bundle DIR --threads 2 --repeats 3 --out scaling_4b.json"),
+    "scaling-4b": lambda: _scaling(
+        "4b", f"{_SCALING} --bundle DIR --threads 2 --repeats 3 --warm-up 0 --nodes 4,6,8,10 --out scaling_4b.json"
+    ),
     "plan": lambda: tables.plan("plan_check.json", "PYTHONPATH=src python benchmarks/plan_check.py RESULT"),
     "agreement": lambda: tables.agreement("agreement.json", "PYTHONPATH=src python benchmarks/agreement.py --tries 20"),
     "claims-graph": lambda: claims.claims(claims.GRAPH),

@@ -13,11 +13,11 @@ _RESAMPLES = 2000
 # Exchanges that are drawn: fewer where rows are many, so that memory stays below 100 MB.
 _DRAWS, _LEAST_DRAWS, _MOST_STATISTICS = 20_000, 2000, 4_000_000
 # Statistics that are equal but for rounding.
-_EQUAL = 1e-9
+_EQUAL = 1e-5
 
 # Samples of a row before and after, process by process.
 Samples = tuple[Sequence[float], Sequence[float]]
-_Numbers = NDArray[np.float64]
+_Numbers = NDArray[np.float32]
 
 
 class Level(NamedTuple):
@@ -47,47 +47,49 @@ def family_levels(groups: Sequence[Sequence[Samples]]) -> list[list[Level]]:
         return [[] for _ in groups]
     draws = min(_DRAWS, max(_LEAST_DRAWS, _MOST_STATISTICS // sum(map(len, groups))))
     statistics = [_statistics(group, draws) for group in groups if group]
-    drawn, found, most = (np.concatenate(parts, axis=-1) for parts in zip(*statistics, strict=True))
-    order = np.argsort(-found, kind="stable")
-    # Of every draw, the largest among each row and all that look less different.
-    largest = np.maximum.accumulate(drawn[:, order][:, ::-1], axis=1)[:, ::-1]
-    levels = np.maximum.accumulate(_share(largest, found[order]))
-    least = _share(largest[:, :1], most)
+    drawn, found, most = (np.concatenate(parts) for parts in zip(*statistics, strict=True))
+    # The row that looks least different first: of every draw, the largest among each row and those before it.
+    order = np.argsort(found, kind="stable")
+    largest = np.maximum.accumulate(drawn[order], axis=0)
+    levels = np.maximum.accumulate(_share(largest, found[order])[::-1])[::-1]
+    least = _share(largest[-1:], most)
     rows = iter([Level(float(levels[place]), float(least[row])) for row, place in enumerate(np.argsort(order))])
     return [[next(rows) for _ in group] for group in groups]
 
 
 def _statistics(group: Sequence[Samples], draws: int) -> tuple[_Numbers, _Numbers, _Numbers]:
-    """Of each row the statistic [draws, rows] where processes are exchanged, that found [rows], the largest [rows]."""
+    """Of each row the statistic [rows, draws] where processes are exchanged, that found [rows], the largest [rows]."""
     first, second = len(group[0][0]), len(group[0][1])
     ranks = np.stack([_ranks(np.array([*before, *after], np.float64)) for before, after in group])
     before = _exchanges(first, second, draws)
     ordered = np.sort(ranks, axis=1)
     most = np.maximum(np.abs(ordered[:, :first].sum(1)), np.abs(ordered[:, second:].sum(1)))
-    return np.abs(before @ ranks.T), np.abs(ranks[:, :first].sum(1)), most
+    drawn = ranks @ before
+    return np.abs(drawn, out=drawn), np.abs(ranks[:, :first].sum(1)), most
 
 
 # Groups of a comparison have mostly the same sizes.
 @lru_cache(maxsize=4)
 def _exchanges(first: int, second: int, draws: int) -> _Numbers:
-    """Which processes count as the first ones [draws, processes]: 1 for these, 0 for the others."""
-    before = np.zeros((draws, first + second), np.float64)
+    """Which processes count as the first ones [processes, draws]: 1 for these, 0 for the others."""
+    before = np.zeros((draws, first + second), np.float32)
     before[:, :first] = 1
-    return np.random.default_rng(0).permuted(before, axis=1)
+    return np.ascontiguousarray(np.random.default_rng(0).permuted(before, axis=1).T)
 
 
-def _ranks(values: _Numbers) -> _Numbers:
+def _ranks(values: NDArray[np.float64]) -> _Numbers:
     """Ranks around zero, equal ones in the middle of theirs, scaled so that sums of them compare between rows."""
     _, where, counts = np.unique(values, return_inverse=True, return_counts=True)
     ranks = (np.cumsum(counts) - (counts - 1) / 2)[where] - (len(values) + 1) / 2
     spread = float(np.sqrt((ranks**2).sum()))
-    return ranks / spread if spread else ranks
+    return (ranks / spread if spread else ranks).astype(np.float32)
 
 
-def _share(largest: _Numbers, found: _Numbers) -> _Numbers:
-    """How often a draw reaches what was found, itself counted as one."""
-    counts: _Numbers = (largest >= found - _EQUAL).sum(0)
-    return (1.0 + counts) / (1.0 + len(largest))
+def _share(largest: _Numbers, found: _Numbers) -> NDArray[np.float64]:
+    """How often draws [rows or 1, draws] reach what was found [rows], which is counted as one itself."""
+    counts = np.count_nonzero(largest >= found[:, None] - np.float32(_EQUAL), axis=1)
+    shares: NDArray[np.float64] = (1.0 + counts) / (1.0 + largest.shape[1])
+    return shares
 
 
 def ratio_interval(before: Sequence[float], after: Sequence[float]) -> tuple[float, float]:

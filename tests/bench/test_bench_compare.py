@@ -89,7 +89,7 @@ def test_among_rows_that_did_not_change_one_is_flagged_as_rarely_as_is_said():
     """Each row tested at 5 % by itself, two of three comparisons of twenty rows would flag something; and processes of
     which each has its own luck, in all rows, are no excuse."""
     random = np.random.default_rng(1)
-    tries = 100
+    tries = 60
     for luck in (0.0, 3.0):
         flagged = 0
         for _ in range(tries):
