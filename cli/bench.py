@@ -168,6 +168,20 @@ def _write(path: Path, text: str) -> None:
         raise UsageError(f"{path}: cannot be written: {error.strerror}") from None
 
 
+@command.command("report")
+@click.argument("result", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="Write a page with plots (.html), or the plots (.svg).")
+@click.option("--format", "form", type=click.Choice(FORMATS), default="md", show_default=True)
+def report_command(result: Path, out: Path | None, form: Format) -> None:
+    """Show RESULT, a file of `dagger-edge bench --format json`, of the same form whoever measured it: peers too."""
+    _check_folders(out)
+    _check_report(out)
+    found = _read(result)
+    if out is not None:
+        _write_report(found, out)
+    click.echo(_render(found, form), nl=False)
+
+
 @command.command("compare")
 @click.argument("before", type=click.Path(path_type=Path))
 @click.argument("after", type=click.Path(path_type=Path))

@@ -55,7 +55,8 @@ def _origin(found: Any) -> tuple[str, str, str, str]:
     commit = (where.get("commit") or "")[:10]
     date = (where.get("created") or where.get("date") or "")[:10]
     command = where.get("command") or found.get("note") or ""
-    return date, commit, f"{processor}, {cores} cores" if cores else processor, command
+    machine_words = ", ".join(filter(None, [processor, f"{cores} cores" if cores else ""]))
+    return date, commit, machine_words, command
 
 
 def rows_of(result: BenchResult, run: int, wanted: Sequence[str]) -> list[list[str]]:

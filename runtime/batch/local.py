@@ -8,7 +8,7 @@ from .work import Outcome, Row, Task, work_on
 
 
 class InProcess:
-    """The engine of one machine: a model that uses all cores is quickest alone."""
+    """The engine of one machine: one model, which uses all cores for one row."""
 
     def work(self, task: Task, rows: Iterator[Row], stopped: Callable[[], bool]) -> Iterator[Outcome]:  # noqa: ARG002
         """See `Engine`. Nothing is opened where there is no row."""

@@ -20,6 +20,8 @@ def nodes():
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("RAY_AUTH_MODE", "disabled")
+        # Ray's processes let everybody else go first, and give up where they wait for each other for long.
+        patch.setenv("RAY_worker_niceness", "0")
         # Processes of the cluster have to find the operator.
         patch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
         pytest.importorskip("ray")

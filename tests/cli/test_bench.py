@@ -132,6 +132,20 @@ def test_a_report_without_matplotlib_is_refused_before_anything_is_measured(fake
     assert not fake
 
 
+def test_a_result_is_shown_again_whoever_measured_it(results, tmp_path):
+    """A race of peers takes twenty minutes, and its picture would take another race."""
+    pytest.importorskip("matplotlib")
+    peers = Path(__file__).parents[2] / "benchmarks/results/peers_4b.json"
+    for source, words in ((results["one"], "| answer "), (peers, "## llama.cpp: ")):
+        out = tmp_path / "page.html"
+        done = run("report", source, "--out", out)
+        assert done.exit_code == 0, done.output
+        assert words in done.stdout
+        assert "<svg" in out.read_text("utf-8")
+    assert isinstance(run("report", peers, "--out", "page.pdf").exception, UsageError)
+    assert json.loads(run("report", peers, "--format", "json").stdout)["runs"][3]["engine"] == "llama.cpp"
+
+
 def test_compare_tells_by_its_exit_code(results):
     """What a script goes by."""
     assert run("compare", results["one"], results["same"]).exit_code == 0
