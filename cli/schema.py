@@ -61,8 +61,8 @@ def command(name: str) -> None:
 
     "graph" is what a model writes; "run", "check", "show", "measure" and "doctor" are what these commands print with
     --json, "run-row" and the like a row of it with --lines; "recipe" is what `export --recipe` reads. "bench" and the
-    like are what `bench`, `bench compare` and `bench plan` print with --format json. "solve" and "vote" are what `solve`
-    prints with --json; the others of these names are the server's (docs/server.md).
+    like are what `bench`, `bench compare` and `bench plan` print with --format json. "solve" and "vote" are what
+    `solve` prints with --json; the others of these names are the server's (docs/server.md).
     """
     click.echo(render_schema(name), nl=False)
 

@@ -42,12 +42,6 @@ class BundleError(DaggerEdgeError):
     exit_code = 4
 
 
-class BusyError(DaggerEdgeError):
-    """What is needed is in use by another program (exit code 5)."""
-
-    exit_code = 5
-
-
 class ModelError(DaggerEdgeError):
     """The model ran, and gave nothing that can be used (exit code 1)."""
 
