@@ -56,18 +56,17 @@ def test_an_operator_that_cannot_be_opened_there_is_told_here(tmp_path, nodes):
 
 def test_a_node_that_is_killed_in_the_middle_loses_no_row(tmp_path, nodes):
     """Rows that a machine had in hand, which come never, or twice; there is no room for its actor elsewhere."""
-    killed = []
+    out, killed = tmp_path / "out.jsonl", []
 
-    def kill(progress):
-        if progress.done == 20:
-            node = sorted(nodes.worker_nodes, key=lambda node: node.node_id)[0]
-            nodes.remove_node(node, allow_graceful=False)
-            killed.append(node)
+    def kill(_progress):
+        # Both have rows in hand then.
+        if not killed and len({row["result"]["pid"] for row in lines(out)}) == 2:
+            killed.append(sorted(nodes.worker_nodes, key=lambda node: node.node_id)[0])
+            nodes.remove_node(killed[0], allow_graceful=False)
 
-    rows = [Row(number, "slow 0.1") for number in range(120)]
+    rows = [Row(number, "slow 0.1") for number in range(300)]
     engine = Cluster(address=nodes.address, workers=2, patience_s=10)
     done = work(tmp_path, rows, engine=engine, tell=kill)
     assert killed
-    assert (done.done, done.failed) == (120, 0)
-    assert sorted(rows_of(tmp_path)) == list(range(120))
-    assert len({row["result"]["pid"] for row in lines(tmp_path / "out.jsonl")}) >= 2
+    assert (done.done, done.failed) == (300, 0)
+    assert sorted(rows_of(tmp_path)) == list(range(300))
