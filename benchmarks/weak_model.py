@@ -22,8 +22,8 @@ from dagger_edge.export.demo.corpus import evaluation_set
 from dagger_edge.runtime.bench.provenance import provenance
 from dagger_edge.runtime.bench.table import table
 from dagger_edge.runtime.evaluation.compare import compare
-from dagger_edge.runtime.evaluation.journal import Journal, Run, read_run
 from dagger_edge.runtime.evaluation.questions import QuestionSet, read_questions
+from dagger_edge.runtime.evaluation.row_file import RowFile, Run, read_run
 from dagger_edge.runtime.evaluation.run import evaluate, make_header, model_answers, model_settings
 from dagger_edge.runtime.evaluation.summary import Group, summarise
 from dagger_edge.runtime.evaluation.words import interval, percent, verdict
@@ -76,7 +76,7 @@ def answered(bundle: Path, way: Way, problems: QuestionSet, work: Path) -> Run:
             provider="cpu",
             threads=None,
         )
-        with Journal(out, make_header(settings, provenance())) as journal:
+        with RowFile(out, make_header(settings, provenance())) as journal:
             for row in evaluate(problems.questions, model_answers(solver, way.options, way.samples), journal):
                 if row.row % 50 == 0:
                     print(f"{way.name}: {row.row}", flush=True)  # noqa: T201

@@ -19,8 +19,8 @@ from .decoding import decode_options, decoding_options, model_options
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ..runtime.evaluation.journal import Run
     from ..runtime.evaluation.questions import Fields, QuestionSet
+    from ..runtime.evaluation.row_file import Run
     from ..runtime.evaluation.rows import EvalRow, Header
     from ..runtime.evaluation.run import Answer
     from ..runtime.manifest import PromptId
@@ -181,15 +181,15 @@ def _score(sets: Sequence[QuestionSet], out: Path, asked: slice, path: str, fiel
 
 def _fill(sets: Sequence[QuestionSet], out: Path, asked: slice, header: Header, answer: Answer) -> None:
     """Answers what is not in the file yet. An interruption loses the question that is being answered, no more."""
-    from ..runtime.evaluation.journal import Journal
+    from ..runtime.evaluation.row_file import RowFile
     from ..runtime.evaluation.run import evaluate, missing
 
     questions = [question for item in sets for question in item.questions[asked]]
     try:
-        with Journal(out, header) as journal:
-            left = missing(questions, journal)
-            with _progress(len(journal.rows), len(left)) as advance:
-                for row in evaluate(left, answer, journal):
+        with RowFile(out, header) as file:
+            left = missing(questions, file)
+            with _progress(len(file.rows), len(left)) as advance:
+                for row in evaluate(left, answer, file):
                     advance(row)
     except KeyboardInterrupt:
         click.echo(f"eval: stopped; {out} has all rows so far, and the same command goes on from there", err=True)
@@ -219,7 +219,7 @@ def _progress(there: int, left: int) -> Iterator[Callable[[EvalRow], None]]:
 
 
 def _print_summary(path: Path, form: Format) -> None:
-    from ..runtime.evaluation.journal import read_run
+    from ..runtime.evaluation.row_file import read_run
     from ..runtime.evaluation.summary import summarise
     from ..runtime.evaluation.words import summary_text
 
@@ -248,7 +248,7 @@ def compare_command(before: Path, after: Path, report: Path | None, form: Format
     if report is not None and report.suffix != ".html":
         raise UsageError(f"--report {report}: a page's name ends with .html")
     from ..runtime.evaluation.compare import compare
-    from ..runtime.evaluation.journal import read_run
+    from ..runtime.evaluation.row_file import read_run
     from ..runtime.evaluation.words import comparison_text
 
     runs: tuple[Run, Run] = (read_run(before), read_run(after))

@@ -15,9 +15,10 @@ import msgspec
 from msgspec import Struct
 
 from ..errors import UsageError
-from .journal import Journal, JournalError
+from ..files import sync_folder
+from ..journal import Journal, JournalError
 from .row_set import RowSet
-from .state import State, differences, read_state, state_path, sync_folder, write_state
+from .state import State, differences, read_state, state_path, write_state
 
 # Seconds between syncs where rows come quickly: what a machine that loses its power has to do again.
 SYNC_S = 0.25

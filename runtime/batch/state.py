@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 from msgspec import Struct, json
 
 from ..errors import UsageError
-from ..files import sha256_of
+from ..files import sha256_of, sync_folder
 from ..untrusted import decode_document
 
 SUFFIX = ".batch.json"
@@ -82,15 +82,6 @@ def write_state(path: Path, state: State) -> None:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
         raise UsageError(f"{path}: {error.strerror or error}") from None
-
-
-def sync_folder(folder: Path) -> None:
-    """Makes the names of files in ``folder`` safe. Raises OSError."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def differences(before: State, now: State) -> list[str]:

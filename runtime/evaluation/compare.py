@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from ..errors import UsageError
 from ..graph import Graph
 from .intervals import mcnemar, paired_difference
-from .journal import Run
+from .row_file import Run
 from .rows import EvalRow, Header, Outcome, Settings
 from .score import make, same_answer
 from .summary import Group, group_of

@@ -16,7 +16,7 @@ from ..graph.show.picture import draw_up, safe_lines
 from ..graph.show.style import STYLE
 from ..graph.show.svg import picture_svg
 from .compare import Comparison, Pair, changed_pairs, compare, pairs_of
-from .journal import Run
+from .row_file import Run
 from .rows import EvalRow
 from .score import make
 from .words import RULE, groups_of, number, origin, paired_rows, verdict

@@ -11,8 +11,8 @@ from ... import __version__
 from ..errors import UsageError
 from ..options import DecodeOptions
 from ..solution import NoAnswerError, Timings
-from .journal import Journal
 from .questions import Question, QuestionSet
+from .row_file import RowFile
 from .rows import FORMAT, Draws, EvalRow, Header, SetEntry, Settings
 from .score import Output, score
 
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
 Answer = Callable[[Question], Output]
 
 
-def missing(questions: Iterable[Question], journal: Journal) -> list[Question]:
+def missing(questions: Iterable[Question], file: RowFile) -> list[Question]:
     """Those of ``questions`` that have no row yet."""
-    done = {row.key for row in journal.rows}
+    done = {row.key for row in file.rows}
     return [question for question in questions if (question.set, question.row) not in done]
 
 
-def evaluate(questions: Iterable[Question], answer: Answer, journal: Journal) -> Iterator[EvalRow]:
-    """The rows of ``questions`` as they are written, those that ``journal`` has already left out.
+def evaluate(questions: Iterable[Question], answer: Answer, file: RowFile) -> Iterator[EvalRow]:
+    """The rows of ``questions`` as they are written, those that ``file`` has already left out.
 
     Raises:
-        OSError: a row cannot be written.
+        JournalError: a row cannot be written.
         ModelError: as of ``answer``.
     """
-    for question in missing(questions, journal):
+    for question in missing(questions, file):
         row = score(question, answer(question))
-        journal.append(row)
+        file.append(row)
         yield row
 
 

@@ -9,8 +9,8 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from .intervals import percentile, wilson
-from .journal import Run
 from .published import KIND_ACCURACY, Benchmark, Published, benchmark_of, kind_name, published_for
+from .row_file import Run
 from .rows import EvalRow, Header
 
 Interval = tuple[float, float]

@@ -8,12 +8,12 @@ import pytest
 from batch_samples import STATE, Says, lines, rows_of, work
 
 from dagger_edge.runtime.batch.cluster import Cluster
-from dagger_edge.runtime.batch.journal import JournalError
 from dagger_edge.runtime.batch.row_set import RowSet
 from dagger_edge.runtime.batch.state import InputMark, State, state_path
 from dagger_edge.runtime.batch.stopping import Stop
 from dagger_edge.runtime.batch.work import BadRow, Failure, Outcome, Row, work_on
 from dagger_edge.runtime.errors import BundleError, ModelError, UsageError
+from dagger_edge.runtime.journal import JournalError
 
 ROWS = [
     Row(2, "two", msgspec.Raw(b'"q2"')),

@@ -8,10 +8,10 @@ from test_eval_score import graph
 
 from dagger_edge.runtime.errors import UsageError
 from dagger_edge.runtime.evaluation.compare import compare
-from dagger_edge.runtime.evaluation.journal import Run
 from dagger_edge.runtime.evaluation.page import comparison_page
 from dagger_edge.runtime.evaluation.published import benchmark_of, kind_name, published_for
 from dagger_edge.runtime.evaluation.questions import Question
+from dagger_edge.runtime.evaluation.row_file import Run
 from dagger_edge.runtime.evaluation.rows import Header, SetEntry, Settings
 from dagger_edge.runtime.evaluation.score import Output, score
 from dagger_edge.runtime.evaluation.summary import summarise

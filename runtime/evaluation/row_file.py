@@ -5,7 +5,6 @@ A process that is killed leaves at most one line unfinished, which is taken away
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,8 @@ from typing import NamedTuple, Self
 import msgspec
 
 from ..errors import UsageError
+from ..files import sync_folder
+from ..journal import Journal
 from ..untrusted import decode_document
 from .rows import EvalRow, Header, Settings
 
@@ -30,7 +31,7 @@ class Run(NamedTuple):
     rows: tuple[EvalRow, ...]
 
 
-class Journal:
+class RowFile:
     """Writes the rows of a run to ``path``; a context that closes the file.
 
     A file that is there is gone on with, if it was made with the same settings.
@@ -43,25 +44,23 @@ class Journal:
         rows: those that are in the file already.
 
     Raises:
-        UsageError: the file is none of a run, was made with other settings, or is being written by another process.
-        OSError: it cannot be written.
+        BusyError: another process is writing it.
+        UsageError: the file is none of a run, was made with other settings, or cannot be written.
     """
 
     def __init__(self, path: Path, header: Header) -> None:
-        self._path = path
-        self._file = path.open("ab", buffering=0)
+        self._journal = Journal(path)
         try:
-            self._lock()
             self.rows = self._resume(header)
         except BaseException:
-            self._file.close()
+            self._journal.close()
             raise
 
     def append(self, row: EvalRow) -> None:
         """Writes ``row``; when this returns it is on disk.
 
         Raises:
-            OSError: it could not be written: no space, for example.
+            JournalError: it could not be written: no space, for example.
         """
         self._write(row)
 
@@ -71,29 +70,22 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
-
-    def _lock(self) -> None:
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UsageError(f"{self._path}: another process is writing it") from None
+        self._journal.close()
 
     def _resume(self, header: Header) -> tuple[EvalRow, ...]:
-        if os.fstat(self._file.fileno()).st_size == 0:
+        path = self._journal.path
+        if self._journal.size == 0:
             self._write(header)
-            _sync_folder(self._path.parent)
+            sync_folder(path.parent)
             return ()
-        found = read_run(self._path)
-        _check_settings(self._path, found.header.settings, header.settings)
-        self._file.truncate(_whole_bytes(self._path))
+        found = read_run(path)
+        _check_settings(path, found.header.settings, header.settings)
+        self._journal.recover(lambda _line: None)
         return found.rows
 
     def _write(self, document: msgspec.Struct) -> None:
-        line = msgspec.json.encode(document) + b"\n"
-        while line:
-            line = line[self._file.write(line) :]
-        os.fsync(self._file.fileno())
+        self._journal.append(msgspec.json.encode(document) + b"\n")
+        self._journal.sync()
 
 
 def read_run(path: Path) -> Run:
@@ -135,15 +127,6 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
         raise UsageError(f"{path}: {error.strerror}") from None
 
 
-def _whole_bytes(path: Path) -> int:
-    """The bytes of the lines that have an end."""
-    data_end = 0
-    with path.open("rb") as file:
-        for line in file:
-            data_end += len(line) if line.endswith(b"\n") else 0
-    return data_end
-
-
 def _check_settings(path: Path, there: Settings, here: Settings) -> None:
     """Refuses to mix two runs in one file."""
     if there == here:
@@ -156,11 +139,3 @@ def _check_settings(path: Path, there: Settings, here: Settings) -> None:
 def _shown(settings: Settings, name: str) -> str:
     text = msgspec.json.encode(getattr(settings, name)).decode()
     return text if len(text) <= 60 else f"{text[:57]}…"
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

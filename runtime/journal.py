@@ -15,14 +15,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from ..errors import BusyError, UsageError
+from .errors import BusyError, UsageError
 
 # A result of the longest graph is a hundredth of it.
 MAX_LINE_BYTES = 1 << 26
 
 
 class JournalError(UsageError):
-    """A file of a batch that cannot be written, or holds what no batch wrote (exit code 2)."""
+    """A file of rows that cannot be written, or holds something else (exit code 2)."""
 
 
 class Journal:
@@ -82,7 +82,7 @@ class Journal:
                     ) from None
                 good += len(line)
             if line and file.read(1):
-                raise JournalError(f"{self.path}, line {number}: longer than any line of a batch: take another file")
+                raise JournalError(f"{self.path}, line {number}: longer than any line of ours: take another file")
         torn = self._written - good
         if torn:
             self._cut(good)
@@ -137,7 +137,7 @@ class Journal:
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise BusyError(f"{self.path}: another batch is writing to it: wait for its end, or stop it") from None
+            raise BusyError(f"{self.path}: another process is writing to it: wait for its end, or stop it") from None
         except OSError as error:
             raise self._error(error) from None
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from dagger_edge.runtime.errors import UsageError
-from dagger_edge.runtime.evaluation.journal import Journal, read_run
+from dagger_edge.runtime.errors import BusyError, UsageError
 from dagger_edge.runtime.evaluation.questions import Question
+from dagger_edge.runtime.evaluation.row_file import RowFile, read_run
 from dagger_edge.runtime.evaluation.rows import EvalRow, Header, SetEntry, Settings
 from dagger_edge.runtime.evaluation.run import evaluate
 from dagger_edge.runtime.evaluation.score import Output
@@ -33,7 +33,7 @@ def fill(path, questions, asked=None):
         asked.append(question.row)
         return Output(text=f"text of {question.row}\u2028\n")
 
-    with Journal(path, header()) as journal:
+    with RowFile(path, header()) as journal:
         list(evaluate(questions, answer, journal))
     return asked
 
@@ -65,7 +65,7 @@ def test_other_settings_are_refused_and_named(tmp_path):
     fill(path, QUESTIONS[:1])
     before = path.read_bytes()
     with pytest.raises(UsageError, match=r"other settings \(grammar true there, false now\)"):
-        Journal(path, header(Settings(sets=SETTINGS.sets, grammar=False)))
+        RowFile(path, header(Settings(sets=SETTINGS.sets, grammar=False)))
     assert path.read_bytes() == before
 
 
@@ -75,7 +75,7 @@ def test_a_file_of_something_else_is_left_as_it_is(tmp_path, content):
     path = tmp_path / "notes.txt"
     path.write_bytes(content)
     with pytest.raises(UsageError, match="not a file of `dagger-edge eval`"):
-        Journal(path, header())
+        RowFile(path, header())
     assert path.read_bytes() == content
 
 
@@ -95,21 +95,15 @@ def test_a_row_that_is_there_twice_or_damaged_is_named(tmp_path):
 def test_two_processes_do_not_write_one_file(tmp_path):
     """Every row there twice, since the command was started twice."""
     path = tmp_path / "rows.jsonl"
-    with Journal(path, header()), pytest.raises(UsageError, match="another process is writing it"):
-        Journal(path, header())
-
-
-def test_a_full_disk_loses_nothing_that_was_written(tmp_path):
-    """A row that counts as written although the disk refused it."""
-    with pytest.raises(OSError, match="No space left"):
-        Journal(Path("/dev/full"), header())
+    with RowFile(path, header()), pytest.raises(BusyError, match="another process is writing"):
+        RowFile(path, header())
 
 
 KILLED = """
 import sys, time
 from pathlib import Path
 sys.path.insert(0, "tests/evaluation")
-from test_eval_journal import QUESTIONS, fill
+from test_eval_row_file import QUESTIONS, fill
 class Slow(list):
     def append(self, row):
         print(row, flush=True)
@@ -143,6 +137,6 @@ def test_rows_keep_what_they_are(tmp_path):
         set="s", row=1, question="কত?", gold=2.5, outcome="failed", text="t", kind="RED", level="repaired",
         fixes=("prose",), error="node", tokens=3, steps=2, seconds=0.5, confidence=0.25,
     )  # fmt: skip
-    with Journal(tmp_path / "rows.jsonl", header()) as journal:
+    with RowFile(tmp_path / "rows.jsonl", header()) as journal:
         journal.append(row)
     assert read_run(tmp_path / "rows.jsonl").rows == (row,)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dagger_edge.runtime.batch.journal import Journal, JournalError
 from dagger_edge.runtime.errors import BusyError
+from dagger_edge.runtime.journal import Journal, JournalError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -63,7 +63,7 @@ def test_one_writes_at_a_time_and_a_dead_one_holds_nothing(tmp_path):
     code = """
 import sys
 from pathlib import Path
-from dagger_edge.runtime.batch.journal import Journal
+from dagger_edge.runtime.journal import Journal
 journal = Journal(Path(sys.argv[1]))
 print("open", flush=True)
 sys.stdin.read()
@@ -98,7 +98,7 @@ def test_a_line_for_which_there_is_no_room_is_not_there_by_half(tmp_path):
     code = """
 import resource, sys
 from pathlib import Path
-from dagger_edge.runtime.batch.journal import Journal, JournalError
+from dagger_edge.runtime.journal import Journal, JournalError
 with Journal(Path(sys.argv[1])) as journal:
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
     try:
