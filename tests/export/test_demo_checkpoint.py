@@ -1,5 +1,6 @@
 """The demo's checkpoint out of its bundle."""
 
+import numpy as np
 import pytest
 
 from dagger_edge.export.checkpoint import Checkpoint
@@ -20,7 +21,11 @@ def test_the_demos_checkpoint_is_the_one_that_was_trained_and_makes_the_same_bun
     made = Checkpoint.open(out)
     assert made.source().shards == bundle.manifest.source.shards
     again = export_checkpoint(out, tmp_path / "bundle", prompt="question", verify=False)
-    assert again.manifest.files[WEIGHTS_FILE] == bundle.manifest.files[WEIGHTS_FILE]
+    stored, shipped = (np.fromfile(item.path / WEIGHTS_FILE, np.float32) for item in (again, bundle))
+    # The tables of cosines and sines come first. They are torch's, whose last bits depend on the machine.
+    tables = bundle.manifest.weights["rotary tables"].size_bytes // 4
+    assert stored[tables:].tobytes() == shipped[tables:].tobytes()
+    assert np.abs(stored[:tables] - shipped[:tables]).max() < 1e-5
     with pytest.raises(UsageError, match="is there already"):
         write_checkpoint(bundle, out)
 
