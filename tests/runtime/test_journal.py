@@ -76,7 +76,7 @@ sys.stdin.read()
         env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
     ) as other:
         assert other.stdout.readline() == b"open\n"
-        with pytest.raises(BusyError, match="another batch"):
+        with pytest.raises(BusyError, match="another process"):
             Journal(path)
         other.kill()
         other.wait()
