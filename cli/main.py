@@ -20,6 +20,9 @@ from ..runtime.errors import DaggerEdgeError
 # Imported when used: `--help` must not pay for the engine.
 COMMANDS = {
     "solve": "Answer a Bengali word problem.",
+    "serve": "Answer questions over HTTP, with a page for them.",
+    "batch": "Answer a file of word problems; goes on where it was stopped.",
+    "eval": "Answer test sets, or score texts; compare two runs.",
     "run": "Execute a graph that is there already.",
     "check": "Judge a graph: its form, its flags, its question.",
     "show": "Draw a graph.",
@@ -28,9 +31,6 @@ COMMANDS = {
     "inspect": "Say what a bundle is, and whether it is intact.",
     "verify": "Check a bundle, and what it computes here.",
     "measure": "Measure what products cost here, and say which precision suits.",
-    "serve": "Answer questions over HTTP, with a page for them.",
-    "batch": "Answer a file of word problems; goes on where it was stopped.",
-    "eval": "Answer test sets, or score texts; compare two runs.",
     "bench": "Measure what a bundle does here; compare results, plan machines.",
     "doctor": "Say what works here and what does not, and the remedy.",
     "pack": "Make the folder to carry to a machine without network.",
