@@ -48,8 +48,6 @@ def test_an_interrupted_command_is_exit_code_6_and_one_line(stop):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=ENVIRONMENT,
-        # Where the tests run in the background of a shell, interruptions are ignored, and that is inherited.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )
     # It has to be past its imports and waiting for its input.
     deadline = time.monotonic() + 10

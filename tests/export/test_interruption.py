@@ -47,14 +47,6 @@ def start(checkpoint: Path, target: Path, *options: str, limit: str = "") -> sub
     )
 
 
-@pytest.fixture(autouse=True)
-def _interruptible() -> Iterator[None]:
-    """Children of a job in the background ignore interruptions, unless their parent does not."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
