@@ -27,10 +27,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
+import msgspec
 
 from dagger_edge import NoAnswerError, Solver
-from dagger_edge.runtime.kernels.machine import processor_name, usable_cores
-from dagger_edge.runtime.ort import onnxruntime_version
+from dagger_edge.runtime.bench.provenance import provenance
+from dagger_edge.runtime.kernels.machine import usable_cores
 from dagger_edge.runtime.solver import demo_bundle
 
 QUESTIONS = Path(__file__).resolve().parents[1] / "tests" / "data" / "demo_questions.jsonl"
@@ -148,7 +149,7 @@ def main() -> None:
     assert all(run.texts == wanted for runs in (direct, *through.values()) for run in runs), "answers differ"
     base = summary(direct)
     result = {
-        "machine": {"processor": processor_name(), "cores": usable_cores(), "onnxruntime": onnxruntime_version()},
+        "provenance": msgspec.to_builtins(provenance("PYTHONPATH=src python benchmarks/serve_load.py --json FILE")),
         "threads": arguments.threads,
         "questions": len(questions),
         "loop": base,
