@@ -65,7 +65,7 @@ def regular_file_status(path: Path) -> os.stat_result:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Writes ``text`` in UTF-8 to ``path``: all of it, or what was there stays, whatever happens meanwhile.
+    """Writes ``text`` in UTF-8 to ``path``: all of it, or what was there stays, also after a loss of power.
 
     A device or a pipe is written to as it is.
 
@@ -78,8 +78,12 @@ def write_whole(path: Path, text: str) -> None:
         return
     part = target.with_name(f".{target.name[:200]}.{os.getpid()}.part")
     try:
-        part.write_text(text, encoding="utf-8")
+        with part.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
         part.replace(target)
+        sync_folder(target.parent)
     finally:
         part.unlink(missing_ok=True)
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from msgspec import Struct, json
 
 from ..errors import UsageError
-from ..files import sha256_of, sync_folder
+from ..files import sha256_of, write_whole
 from ..untrusted import decode_document
 
 SUFFIX = ".batch.json"
@@ -69,18 +67,9 @@ def read_state(path: Path) -> State | None:
 
 def write_state(path: Path, state: State) -> None:
     """Puts ``state`` into ``path``: all of it, or nothing. Raises UsageError: it cannot be written."""
-    # Whoever writes holds the lock of the output, so that the name is free; one that a kill left is written over.
-    part = path.with_name(f".{path.name}.part")
     try:
-        with part.open("wb") as file:
-            file.write(json.format(json.encode(state), indent=2) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-        sync_folder(path.parent)
+        write_whole(path, json.format(json.encode(state), indent=2).decode() + "\n")
     except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
         raise UsageError(f"{path}: {error.strerror or error}") from None
 
 
