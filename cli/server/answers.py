@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Generator
-from contextlib import closing
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -57,8 +56,8 @@ class Answers:
         asked = await read_document(request, SolveRequest)
         note = note_of(request)
         note.question = asked.question
+        job = Job(_work(asked), self._seconds)
         streams = _wants_stream(asked, request)
-        job = Job(_work(asked, streams=streams), self._seconds)
         if asked.drawing and not streams:
             raise Refusal("unprocessable", "drawing is for streams: ask for one, or draw the graph of the answer")
         self._worker.submit(job)
@@ -125,27 +124,14 @@ class _Sketch:
         return Drawn(growing_svg(Graph(tuple(self._nodes)), self._steps))
 
 
-def _work(asked: SolveRequest, *, streams: bool) -> Work:
+def _work(asked: SolveRequest) -> Work:
     """What the worker is to do. Raises UsageError for a question or a value that cannot be."""
     question = clean_question(asked.question)
     options = decode_options(asdict(asked), several=asked.samples is not None)
     samples = asked.samples
-    if samples is None and streams:
-        return lambda solver, _: solver.stream(question, options)
     if samples is None:
-        return lambda solver, after_step: _solve(solver, question, options, after_step)
+        return lambda solver, _: solver.stream(question, options)
     return lambda solver, after_step: _vote(solver, question, samples, options, after_step)
-
-
-def _solve(
-    solver: Solver, question: str, options: DecodeOptions, after_step: AfterStep
-) -> Generator[Event, None, None]:
-    """The last event alone: those before it would wake the event loop at every step, for nobody."""
-    with closing(solver.stream(question, options)) as events:
-        for event in events:
-            after_step()
-            if isinstance(event, Solved):
-                yield event
 
 
 def _vote(

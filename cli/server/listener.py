@@ -31,13 +31,14 @@ class Listener:
     def __init__(self, host: str, port: int) -> None:
         self._host = host
         try:
-            family, kind, _, _, address = socket.getaddrinfo(
+            family, kind, protocol, _, address = socket.getaddrinfo(
                 host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
             )[0]
         except (OSError, UnicodeError) as error:
             raise UsageError(f"--host {host}: no address of that name ({error})") from None
         self.is_loopback = ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback
-        self.socket = socket.socket(family, kind)
+        # With its protocol: asyncio sends small parts at once (TCP_NODELAY) only where a socket says that it is TCP.
+        self.socket = socket.socket(family, kind, protocol)
         try:
             # A port whose last owner has just ended is free.
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
