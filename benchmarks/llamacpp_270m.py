@@ -26,7 +26,7 @@ import numpy as np
 from cyllama.llama import llama_cpp
 from numpy.typing import NDArray
 from parity_270m import GGUF_FILE, ROOT, convert, fetch_weights, provenance
-from precision_270m import Measure, ask
+from precision_270m import Measure, ask, asked
 
 # llama.h's enum llama_ftype.
 TYPES = {"F32": 0, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "Q4_K_M": 15, "IQ4_NL": 25}
@@ -169,7 +169,7 @@ def about(options: argparse.Namespace, data: str) -> dict[str, Any]:
         "packages": {**known["packages"], "cyllama": importlib.metadata.version("cyllama")},
         "ggml": f"{llama_cpp.ggml_version()} ({llama_cpp.ggml_commit()})",
         "data": data,
-        "command": f"PYTHONPATH=src python benchmarks/llamacpp_270m.py --work WORK --questions {options.questions}",
+        "command": f"PYTHONPATH=src python benchmarks/llamacpp_270m.py --work WORK {asked(options)}",
     }
 
 

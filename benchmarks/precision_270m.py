@@ -147,6 +147,11 @@ def ask(count: int) -> tuple[list[str], str]:
     return questions, f"the first {count - third} rows of MSVAMP and {third} of MGSM, prompt template card"
 
 
+def asked(options: argparse.Namespace) -> str:
+    """The options that the figures depend on, as on the command line."""
+    return f"--questions {options.questions}" + (" --checkpoint CHECKPOINT" if options.checkpoint else "")
+
+
 def measure(name: str, chosen: Any, checkpoint: Path, work: Path, compare: Callable[[Bundle], Any]) -> dict[str, Any]:
     """Exports ``checkpoint`` by the recipe ``chosen``, and compares."""
     from dagger_edge.export.pipeline import export_checkpoint
@@ -192,7 +197,7 @@ def main() -> int:
         result["provenance"] = {
             **provenance(argparse.Namespace(**vars(options), precision="")),
             "data": data,
-            "command": "PYTHONPATH=src python benchmarks/precision_270m.py --work WORK",
+            "command": f"PYTHONPATH=src python benchmarks/precision_270m.py --work WORK {asked(options)}",
         }
         options.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     return 0

@@ -8,12 +8,14 @@ once (IO binding), on the CPU and on CUDA alike, and grow by copying, a layer at
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import UsageError
+from .kernels.machine import usable_cores
 from .logits import LAST, Logits, Positions
 
 if TYPE_CHECKING:
@@ -96,11 +98,14 @@ class Context:
         self._buffers.trim(1)
         self._buffers.reserve(length)
         places = self._session.cache_places
+        # numpy makes single numbers of halves with one thread, which takes a twelfth of the time to the first token.
+        with ThreadPoolExecutor(self._session.threads or usable_cores()) as pool:
 
-        def write(index: int, buffer: NDArray[Any]) -> None:
-            buffer[0, :, :length] = state[places[index]]
+            def write(index: int, buffer: NDArray[Any]) -> None:
+                heads = zip(buffer[0, :, :length], state[places[index]], strict=True)
+                list(pool.map(lambda pair: np.copyto(*pair, casting="same_kind"), heads))
 
-        self._buffers.edit(write)
+            self._buffers.edit(write)
         self.lengths = [length]
 
     def state(self) -> NDArray[np.floating]:

@@ -194,6 +194,7 @@ def provenance(threads: int, rounds: int, steps: int, model: str, command: str) 
         "cache_bytes": cache_bytes(),
         "memory_bytes": memory_bytes()[0],
         "load_average": os.getloadavg()[0],
+        "glibc_tunables": os.environ.get("GLIBC_TUNABLES", ""),
         "python": platform.python_version(),
         "packages": {name: found for name in _PACKAGES if (found := _version(name)) is not None},
         "model": model,
