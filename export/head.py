@@ -20,9 +20,10 @@ from tokenizers import Tokenizer
 
 from ..runtime.errors import UsageError
 from ..runtime.graph import OPS, Graph, Node
-from ..runtime.graph.charset import ASCII, CHARSET
+from ..runtime.graph.charset import ASCII, CHARSET, writes_graphs
 from ..runtime.graph.node import FINAL_ID
 from ..runtime.manifest import HeadName
+from ..runtime.token_tables import spell
 
 _SPACE = "▁"
 _BYTE = re.compile(r"<0x([0-9A-F]{2})>")
@@ -65,7 +66,7 @@ class HeadCut:
             return None
         opened = Tokenizer.from_file(str(tokenizer))
         texts = {index: text for index, text in _texts(opened).items() if index < vocabulary}
-        kept = {index for index, text in texts.items() if _writes_graphs(text)}
+        kept = {index for index, text in texts.items() if writes_graphs(spell(text))}
         if name == "short":
             kept = {index for index in kept if _is_short(index, texts[index])} | kept & _style_ids(opened)
         _check_spelling({texts[index] for index in kept})
@@ -102,12 +103,6 @@ def _texts(tokenizer: Tokenizer) -> Mapping[int, str]:
     }
 
 
-def _writes_graphs(text: str) -> bool:
-    """Whether a token can be part of a graph: of its characters alone, or a byte of one."""
-    byte = _BYTE.fullmatch(text)
-    return int(byte[1], 16) in _BYTES if byte else CHARSET.issuperset(text)
-
-
 def _is_short(index: int, text: str) -> bool:
     """Whether ``short`` keeps a token that ``grammar`` keeps."""
     latin = ASCII.issuperset(text) and not _BYTE.fullmatch(text)
@@ -126,6 +121,3 @@ def _check_spelling(texts: set[str]) -> None:
     for character in sorted(CHARSET):
         if character not in texts and not {f"<0x{byte:02X}>" for byte in character.encode()} <= texts:
             raise UsageError(f"the tokenizer has neither a token nor bytes for {character!r}: export with --head all")
-
-
-_BYTES = frozenset(byte for character in CHARSET for byte in character.encode())

@@ -63,6 +63,11 @@ class BytePairs:
         """The id of an added token, as control tokens are; None for all others."""
         return self._added.get(token)
 
+    def in_graphs(self) -> list[bool]:
+        """Which tokens can be part of the text of a graph, by id."""
+        found: list[bool] = self._tables.in_graphs.astype(np.bool_).tolist()
+        return found
+
     def spellings(self) -> list[bytes]:
         """What every token spells, by id."""
         return self._tables.spellings()

@@ -102,8 +102,7 @@ class Context:
         with ThreadPoolExecutor(self._session.threads or usable_cores()) as pool:
 
             def write(index: int, buffer: NDArray[Any]) -> None:
-                heads = zip(buffer[0, :, :length], state[places[index]], strict=True)
-                list(pool.map(lambda pair: np.copyto(*pair, casting="same_kind"), heads))
+                list(pool.map(_copy_head, buffer[0, :, :length], state[places[index]]))
 
             self._buffers.edit(write)
         self.lengths = [length]
@@ -143,6 +142,10 @@ class Context:
             others[row] = length
         self.lengths = others or [0]
         self._buffers.resize(max(last, 1))
+
+
+def _copy_head(target: NDArray[Any], source: NDArray[np.floating]) -> None:
+    target[...] = source
 
 
 class _Buffers:

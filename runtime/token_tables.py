@@ -15,10 +15,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .graph.charset import CHARSET, writes_graphs
 from .user_cache import cache_name, read_cached, write_cached
 
 # Changes whenever the tables are made or laid out in another way.
-_VERSION = 1
+_VERSION = 2
 _SPACE = "▁"
 DECODER = [
     {"type": "Replace", "pattern": {"String": _SPACE}, "content": " "},
@@ -57,6 +58,7 @@ class TokenTables(NamedTuple):
     Attributes:
         spelling: uint8, what all tokens spell, in UTF-8, one behind the other.
         ends: uint32 [ids], where that of each id ends; what has no id between others spells nothing.
+        in_graphs: uint8 [ids], 1 for what can be part of the text of a graph (`charset.writes_graphs`).
         chars: uint32, the code points that are tokens, ascending.
         char_ids: uint32, their ids.
         byte_ids: uint32 [256], the ids of single bytes.
@@ -69,6 +71,7 @@ class TokenTables(NamedTuple):
 
     spelling: NDArray[np.uint8]
     ends: NDArray[np.uint32]
+    in_graphs: NDArray[np.uint8]
     chars: NDArray[np.uint32]
     char_ids: NDArray[np.uint32]
     byte_ids: NDArray[np.uint32]
@@ -83,7 +86,7 @@ class TokenTables(NamedTuple):
         return [text[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]
 
 
-_TYPES = ("u1", "<u4", "<u4", "<u4", "<u4", "<u8", "<u4", "<u4", "u1")
+_TYPES = ("u1", "<u4", "u1", "<u4", "<u4", "<u4", "<u8", "<u4", "<u4", "u1")
 # On disk the widest come first, so that all lie as their types ask for.
 _ORDER = sorted(range(len(_TYPES)), key=lambda index: -np.dtype(_TYPES[index]).itemsize)
 
@@ -100,7 +103,7 @@ def kept_tables(path: Path, sha256: str) -> TokenTables | None:
         OSError: the file cannot be read.
         ValueError: it is no JSON.
     """
-    name = cache_name("tokens", _VERSION, sha256)
+    name = cache_name("tokens", _VERSION, "".join(sorted(CHARSET)), sha256)
     kept = read_cached(name)
     if kept is not None:
         return _unpack(kept)
@@ -146,11 +149,14 @@ def _is_known(document: Mapping[str, Any]) -> bool:
     )
 
 
-def _spelling(vocabulary: Mapping[str, int], added: list[Any]) -> tuple[NDArray[np.uint8], NDArray[np.uint32]]:
+def _spelling(
+    vocabulary: Mapping[str, int], added: list[Any]
+) -> tuple[NDArray[np.uint8], NDArray[np.uint32], NDArray[np.uint8]]:
     texts = {index: text for text, index in vocabulary.items()} | {token["id"]: token["content"] for token in added}
     spelled = [spell(texts[index]) if index in texts else b"" for index in range(max(texts) + 1)]
     ends = np.cumsum([len(text) for text in spelled]).astype(np.uint32)
-    return np.frombuffer(b"".join(spelled), np.uint8), ends
+    in_graphs = np.fromiter(map(writes_graphs, spelled), np.uint8, len(spelled))
+    return np.frombuffer(b"".join(spelled), np.uint8), ends, in_graphs
 
 
 def spell(token: str) -> bytes:

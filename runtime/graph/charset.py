@@ -35,3 +35,14 @@ JOINERS = frozenset("\u200c\u200d")
 # The taka is in the Bengali block.
 SIGNS = frozenset("₹£€¥" + "×÷−±√π≤≥≠≈" + "²³½¼¾⅓⅔" + "°′″" + "–—‘’“”…•·→")
 CHARSET = BENGALI | ASCII | JOINERS | SIGNS
+_BYTES = frozenset(byte for char in CHARSET for byte in char.encode())
+
+
+def writes_graphs(spelled: bytes) -> bool:
+    """Whether a token that spells this can be in the text of a graph: of its characters alone, or a byte of one."""
+    if len(spelled) == 1:
+        return spelled[0] in _BYTES
+    try:
+        return CHARSET.issuperset(spelled.decode())
+    except UnicodeDecodeError:
+        return False

@@ -12,6 +12,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre
 
 from dagger_edge.runtime.byte_pairs import BytePairs
 from dagger_edge.runtime.files import sha256_of
+from dagger_edge.runtime.graph.charset import writes_graphs
 from dagger_edge.runtime.spelling import Spelling
 from dagger_edge.runtime.token_tables import kept_tables, make_tables
 from dagger_edge.runtime.tokenizer import open_tokenizer
@@ -112,6 +113,7 @@ def test_tokens_spell_what_they_spell_in_the_library(pair):
     one, other = Spelling(ours, 1), Spelling(library, 1)
     assert one.size == other.size
     assert [one.spell([index]) for index in range(one.size)] == [other.spell([index]) for index in range(one.size)]
+    assert ours.in_graphs() == [writes_graphs(text) for text in ours.spellings()]
     assert set(ours.special_ids) == {library.token_to_id(token) for token in CONTROL} or GEMMA
     assert all(ours.token_to_id(token) == library.token_to_id(token) for token in CONTROL)
 

@@ -9,6 +9,7 @@ from adversary import DEMO, GEMMA, KINDS, RUNS, Adversary, spelling, write
 from tokenizers import Tokenizer, decoders, models
 
 from dagger_edge.runtime import grammar as grammar_module
+from dagger_edge.runtime import spelling as spelling_module
 from dagger_edge.runtime.decode import Limits, decode
 from dagger_edge.runtime.errors import BundleError, ModelError, UsageError
 from dagger_edge.runtime.grammar import LEAST_BUDGET, MAX_ARGUMENTS, MAX_NODES, GraphGrammar
@@ -361,6 +362,21 @@ def test_the_keys_of_a_node_take_no_more_tokens_than_they_are_given(tokenizer):
     assert most_tokens(spelled, first, ("", opening)) <= grammar_module._OPEN
     last = grammar_module._lark(f"LABEL {literal(closing)}", ids, (4, 1))
     assert most_tokens(spelled, last, ("a", closing)) - 1 <= grammar_module._CLOSE
+
+
+@tokenizers
+def test_tokens_that_no_graph_has_change_nothing(tokenizer, monkeypatch):
+    """Matchers do not know them. Were one of them of use, the mask would lack it, or more would seem forced."""
+    fast = spelling(tokenizer)
+    monkeypatch.setattr(spelling_module, "writes_graphs", lambda _: True)
+    whole = Spelling(Tokenizer.from_file(str(tokenizer)), fast._tokenizer.token_to_id("<end_of_turn>"))
+    one, other = GraphGrammar(fast, PLENTY), GraphGrammar(whole, PLENTY)
+    for token in fast(text(N1, N2, FINAL)):
+        assert one.forced() == other.forced()
+        assert np.array_equal(one.mask(fast.size), other.mask(fast.size))
+        one.accept(token)
+        other.accept(token)
+    assert one.finished
 
 
 def test_a_tokenizer_of_another_kind_is_refused():
