@@ -123,17 +123,17 @@ class Measure:
 
     def against(self, logits_of: LogitsOf) -> dict[str, Any]:
         """The same of any engine, which is given a prompt's ids."""
-        from dagger_edge.export.verify import _row_distances
+        from dagger_edge.export.verify import RowDistances, row_distances
 
         found = []
         for ids, states in zip(self._prompts, self._states, strict=True):
             first = 0
             for logits in logits_of(ids):
                 expected = self._reference.logits(states[first : first + len(logits)])
-                found.append(_row_distances(expected, logits))
+                found.append(row_distances(expected, logits))
                 first += len(logits)
-        _, _, divergence, top1 = np.concatenate(found, axis=1)
-        return {"kl": float(divergence.mean()), "top1": float(top1.mean()), "tokens": len(top1)}
+        every = RowDistances(*np.concatenate(found, axis=1))
+        return {"kl": float(every.divergence.mean()), "top1": float(every.top1.mean()), "tokens": len(every.top1)}
 
 
 def ask(count: int) -> tuple[list[str], str]:

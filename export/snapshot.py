@@ -27,7 +27,7 @@ from .calibration import QUESTIONS
 from .layerwise import LayerwiseReference
 from .reference import Reference
 from .staged import StagedGraph, StagedReading, Way
-from .verify import ExportedGraph, _row_distances, over_kept_rows, read
+from .verify import ExportedGraph, RowDistances, over_kept_rows, read, row_distances
 from .weights import Weights
 
 # By how much the state that the graph computes may differ, relative to its size: in all layers where the graph is exact
@@ -142,13 +142,13 @@ def measure_questions(parity: Parity, reference: Reference, graph: ExportedGraph
         if snapshot is not None:
             _check_divergence(own, used, graph.precision)
         expected = over_kept_rows(reference, graph, used[0]).logits(hidden[-len(used) :])
-        rows.append(_row_distances(expected, used))
-    _, _, divergence, top1 = np.concatenate(rows, axis=1)
+        rows.append(row_distances(expected, used))
+    every = RowDistances(*np.concatenate(rows, axis=1))
     return msgspec.structs.replace(
         parity,
-        question_positions=len(divergence),
-        question_kl_divergence=float(divergence.mean()),
-        question_top1_agreement=float(top1.mean()),
+        question_positions=len(every.divergence),
+        question_kl_divergence=float(every.divergence.mean()),
+        question_top1_agreement=float(every.top1.mean()),
     )
 
 
@@ -201,7 +201,7 @@ def check_state(own: Cache, found: Cache, precision: PrecisionName) -> None:
 
 
 def _check_divergence(own: NDArray[np.float32], used: NDArray[np.float32], precision: PrecisionName) -> None:
-    divergence = float(_row_distances(own, used)[2].mean())
+    divergence = float(row_distances(own, used).divergence.mean())
     if not divergence <= MAX_DIVERGENCE[precision]:
         raise BundleError(
             f"the prefix snapshot is not the graph's state: after it, logits are {divergence:.3g} nats away"

@@ -128,11 +128,11 @@ def test_every_precision_is_the_model(
         logits, cache = read(session, IDS[start : start + 5], cache)
         rows.append(logits)
     from dagger_edge.export.reference import WholeReference, load_model
-    from dagger_edge.export.verify import _row_distances
+    from dagger_edge.export.verify import row_distances
 
     reference = WholeReference(load_model(Checkpoint.open(path)))
     (hidden,) = reference.hidden([IDS])
-    divergence = _row_distances(reference.logits(hidden), np.concatenate(rows))[2]
+    divergence = row_distances(reference.logits(hidden), np.concatenate(rows)).divergence
     assert 0 < divergence.mean() < bound
 
 
