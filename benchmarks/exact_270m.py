@@ -6,6 +6,9 @@ BUNDLE is an export of the 270M (parity_270m.py gets it) in fp32 with the card's
 ways begin: cache, forced tokens and drafts on the one side, on the other one token a step, for which all behind the
 snapshot is read again. Both are under the same grammar. PRUNED is the same export with ``--head grammar``, whose ids
 have to be those of the full head. The 270M has not learnt the task: it writes nonsense, up to the limit if need be.
+
+Slow decoding takes half a minute a question, so every answer is written down, and a run with the same bundle and limit
+goes on where the last one ended.
 """
 
 from __future__ import annotations
@@ -25,6 +28,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "runtime"))
 
 from exactness import TIE, Decoders, compare  # noqa: E402
+
+from dagger_edge.runtime.bundle import WEIGHTS_FILE, Bundle  # noqa: E402
 
 
 def read_questions(count: int) -> list[str]:
@@ -75,6 +80,18 @@ def provenance(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def known(options: argparse.Namespace) -> dict[str, Any]:
+    """What was found before with this bundle and this limit."""
+    of = {"weights_sha256": weights_sha256(options.bundle), "max_new_tokens": options.max_new_tokens}
+    found: dict[str, Any] = json.loads(options.out.read_text(encoding="utf-8")) if options.out.exists() else {}
+    return found if found.get("of") == of else {"of": of, "items": []}
+
+
+def weights_sha256(bundle: Path) -> str:
+    """The digest in the manifest."""
+    return Bundle.open(bundle, verify=False).manifest.files[WEIGHTS_FILE].sha256
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", type=Path, required=True, help="with the full head")
@@ -85,16 +102,15 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results/exact_270m.json")
     options = parser.parse_args()
     questions = read_questions(options.questions)
-    full, items = Decoders(options.bundle, options.max_new_tokens), list[dict[str, Any]]()
-    result: dict[str, Any] = {}
+    full, result = Decoders(options.bundle, options.max_new_tokens), known(options)
+    items = result["items"]
     if options.pruned:
         pruned = Decoders(options.pruned, options.max_new_tokens)
         result["pruned_head"] = compare_heads(full, pruned, questions[: options.pruned_questions])
         print(result, file=sys.stderr, flush=True)  # noqa: T201
-    for item in compare(full, questions):
+    for item in compare(full, questions[len(items) :]):
         items.append(item)
         print(len(items), item, file=sys.stderr, flush=True)  # noqa: T201
-        # After each, since slow decoding is slow: what is broken off says how far it came.
         result |= {"quick_against_slow": summary(items), "provenance": provenance(options)}
         options.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     return 1 if result["quick_against_slow"]["differing_where_logits_are_not_tied"] else 0

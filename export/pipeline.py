@@ -97,7 +97,7 @@ def export_checkpoint(
 
     Raises:
         UsageError: the checkpoint cannot be exported, or the output exists. Nothing was written.
-        BundleError: the graph is not the checkpoint's model, or the disk is full. Nothing was left behind.
+        BundleError: the bundle is too far from its checkpoint, or the disk is full. Nothing was left behind.
     """
     if name is not None and not (name.isprintable() and 0 < len(name) <= 100):
         raise UsageError(f"the bundle's name {name[:100]!r} must have 1 to 100 printable characters")

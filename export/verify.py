@@ -282,4 +282,4 @@ def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def _wrong(what: str) -> BundleError:
-    return BundleError(f"the graph is not the checkpoint's model: {what}")
+    return BundleError(f"the bundle is too far from its checkpoint: {what}")

@@ -135,7 +135,7 @@ def test_the_gates_error_names_the_layer(
     widen_the_window(folder, 2)
     monkeypatch.setattr(gate, "fits_in_memory", lambda _weights: fits)
     with pytest.raises(
-        BundleError, match=r"not the checkpoint's model: .*; the first to diverge is layer 2 \(sliding\)"
+        BundleError, match=r"too far from its checkpoint: .*; the first to diverge is layer 2 \(sliding\)"
     ):
         pass_gate(reference, replace(ExportedGraph.of(bundle), folder=folder))
 

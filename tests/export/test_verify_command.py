@@ -191,4 +191,4 @@ def test_a_graph_that_is_not_the_checkpoints_model_is_refused(checkpoint: Path, 
     (folder / "known_answer.json").unlink()
     assert verify(folder).returncode == 0
     done = verify(folder, "--checkpoint", checkpoint)
-    wrong(done, "the graph is not the checkpoint's model", "the first to diverge is the embedding")
+    wrong(done, "the bundle is too far from its checkpoint", "the first to diverge is the embedding")
