@@ -96,8 +96,8 @@ def describe_divergence(errors: Sequence[PartError], precision: PrecisionName) -
     if first is None:
         worst = max(errors, key=lambda error: error.error)
         return (
-            f"no single layer stands out (the largest error is that of {worst.name}: {worst.error:.2g}), so rounding adds"
-            " up over all of them: take a finer recipe"
+            f"no single layer stands out (the largest error is that of {worst.name}: {worst.error:.2g}), so rounding"
+            " adds up over all of them: take a finer recipe"
         )
     return f"the first to diverge is {first.name}: {first.error:.2g} off at equal input, most at token {first.position}"
 

@@ -38,10 +38,10 @@ _UNTOLD = {
     "kernels.json": ("2026-11-25", "", _EPYC, "dagger-edge measure --threads 2 --json"),
     "model_steps.json": ("2026-11-25", "", _EPYC, "PYTHONPATH=src python benchmarks/model_steps.py --tokenizer FILE"),
     "start_up.json": (
-        "2026-11-25",
+        "2026-11-26",
         "",
         _EPYC,
-        "PYTHONPATH=src python benchmarks/start_up.py --bundle BUNDLE --threads 2 --tokens 0 --runs 5",
+        "PYTHONPATH=src python benchmarks/start_up.py --bundle BUNDLE --threads 2 --tokens 256 --runs 5",
     ),
 }
 

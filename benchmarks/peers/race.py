@@ -121,7 +121,13 @@ class Race:
 
         each(engines, "read", ids=task.prompt, cut=min(_CUT, len(task.prompt)))
         each(engines, "keep", length=task.fixed)
-        each(engines, "resume", ids=task.prompt[task.fixed :])
+        resumed: dict[str, list[dict[str, Any]]] = {engine.name: [] for engine in engines}
+        for _ in range(_REPEATS):
+            each(engines, "resume", ids=task.prompt[task.fixed :])
+            for engine in engines:
+                resumed[engine.name].append(rows[engine.name]["resume"])
+        for name, answers in resumed.items():
+            rows[name]["resume"] = sorted(answers, key=lambda answer: float(answer["seconds"][-1]))[_REPEATS // 2]
         for part in np.array_split(np.array(task.answer[: self.steps]), _SLICES):
             for engine in engines:
                 seconds = engine.ask("write", ids=part.tolist())["seconds"]
