@@ -54,12 +54,14 @@ class Job:
         """What the work yields; None where nothing came for `PULSE_S`.
 
         Raises:
-            Refusal: the time is up, or the server stops.
+            Refusal: the time is up, and the work stops after the model's current step; or the server stops.
             Exception: what the work raised.
         """
         while True:
             left = self._made + self._seconds - time.monotonic()
             if left <= 0:
+                # Before the client is told: what it asks next does not wait for another step of this.
+                self.drop()
                 raise Refusal("timeout", f"no answer within {self._seconds:g} s (--timeout of the server)")
             try:
                 item = await asyncio.wait_for(self._items.get(), min(left, PULSE_S))

@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from graph_samples import call, exact_graph, graph_of, messy_graph, plain_evaluation
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dagger_edge.runtime.errors import GraphError, UsageError
@@ -41,6 +41,7 @@ def test_exact_values_are_the_same_everywhere(seed):
 
 
 @settings(max_examples=5_000)
+@example(986632487)
 @given(SEEDS)
 def test_messy_graphs_have_one_outcome(seed):
     """A path that errs where another answers, or answers something else: 5,000 graphs, most of them with a failure."""
@@ -55,7 +56,9 @@ def test_messy_graphs_have_one_outcome(seed):
         assert answers.inexact[0] == is_inexact
         if not is_inexact:
             on_path = Graph(tuple(node for node in graph.nodes if node.id in result.path))
-            assert math.isclose(expected, plain_evaluation(on_path), rel_tol=1e-9, abs_tol=1e-300)
+            # Doubles near 2^53 are a whole one apart, and a remainder of them may be small (seed 986632487).
+            rounding = max(abs(float(result.values[name])) for name in result.path) * 2**-50
+            assert math.isclose(expected, plain_evaluation(on_path), rel_tol=1e-9, abs_tol=max(rounding, 1e-300))
 
 
 @given(st.lists(SEEDS, max_size=40))
