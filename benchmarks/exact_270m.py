@@ -7,8 +7,9 @@ ways begin: cache, forced tokens and drafts on the one side, on the other one to
 snapshot is read again. Both are under the same grammar. PRUNED is the same export with ``--head grammar``, whose ids
 have to be those of the full head. The 270M has not learnt the task: it writes nonsense, up to the limit if need be.
 
-Slow decoding takes half a minute a question, so every answer is written down, and a run with the same bundle and limit
-goes on where the last one ended.
+Slow decoding takes 17 s a question on an idle machine, so every answer is written down, and a run with the same bundle
+and limit goes on where the last one ended. After a change to decoding, remove the file: its answers are of the code
+before.
 """
 
 from __future__ import annotations

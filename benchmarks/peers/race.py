@@ -114,20 +114,17 @@ class Race:
         rows: dict[str, dict[str, Any]] = {engine.name: {"write": {"seconds": []}} for engine in engines}
         own = [engine for engine in engines if engine.name.startswith("ours")]
 
-        def each(some: list[Peer], do: str, **request: Any) -> None:
-            for engine in some:
-                rows[engine.name][do] = engine.ask(do, **request)
-                say(f"round {number + 1}: {engine.name} {do} {rows[engine.name][do].get('seconds', '')}")
+        def each(some: list[Peer], do: str, times: int = 1, **request: Any) -> None:
+            answers: dict[str, list[dict[str, Any]]] = {engine.name: [] for engine in some}
+            for engine in some * times:
+                answers[engine.name].append(engine.ask(do, **request))
+                say(f"round {number + 1}: {engine.name} {do} {answers[engine.name][-1].get('seconds', '')}")
+            for name, found in answers.items():
+                rows[name][do] = sorted(found, key=lambda answer: answer.get("seconds", [0])[-1])[times // 2]
 
         each(engines, "read", ids=task.prompt, cut=min(_CUT, len(task.prompt)))
         each(engines, "keep", length=task.fixed)
-        resumed: dict[str, list[dict[str, Any]]] = {engine.name: [] for engine in engines}
-        for _ in range(_REPEATS):
-            each(engines, "resume", ids=task.prompt[task.fixed :])
-            for engine in engines:
-                resumed[engine.name].append(rows[engine.name]["resume"])
-        for name, answers in resumed.items():
-            rows[name]["resume"] = sorted(answers, key=lambda answer: float(answer["seconds"][-1]))[_REPEATS // 2]
+        each(engines, "resume", _REPEATS, ids=task.prompt[task.fixed :])
         for part in np.array_split(np.array(task.answer[: self.steps]), _SLICES):
             for engine in engines:
                 seconds = engine.ask("write", ids=part.tolist())["seconds"]
