@@ -11,11 +11,11 @@ run, prints Markdown, and exits with 1 where a bar is missed. Beside the documen
 figures in the form of `dagger-edge bench`.
 
 Parts: the whole prompt, of which the first 512 ids are timed by themselves; the prompt after its fixed part, which the
-engine still has (ours loads it from the bundle's snapshot each time, the peers only go back to it), three times, of
-which the middle one counts; the answer's first
-ids one by one, in slices; and of ours, steps of several tokens, and whole answers with snapshot, forced tokens and
-drafts. A whole answer of a peer is its prompt and as many single steps as the answer has ids, of which so many as
---steps are timed: those that are not are later ones, which cost a little more.
+engine still has (ours from the bundle's snapshot), three times, of which the middle one counts; the answer's first ids
+one by one, in slices; and of ours, steps of several tokens, and whole answers with snapshot, forced tokens and drafts,
+which load the snapshot as the first question after a start does. A whole answer of a peer is its prompt and as many
+single steps as the answer has ids, of which so many as --steps are timed: those that are not are later ones, which cost
+a little more.
 
 Where the bundles have a pruned head (`export --head grammar`), which is ours, --genai names one that has all rows.
 

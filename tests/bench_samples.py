@@ -12,6 +12,7 @@ from dagger_edge.runtime.bench.rows import (
     REST_PART,
     BenchResult,
     BenchRun,
+    Pace,
     Provenance,
     decode_result,
     make_row,
@@ -70,11 +71,32 @@ def noisy(value, luck, random, *, what):
     return list(value / factor if QUANTITIES[what].better == "higher" else value * factor)
 
 
-def result(seed=None, *, repeats=12, threads=(None,), scale=None, name="a 4B", precision="int8", others=0.02, luck=0.0):
+def paced(quantity, samples, rates):
+    """``samples`` on a machine of these rates (1 is as without them), and the paces that tell them."""
+    if not quantity.timed or quantity.kind == "machine":
+        return list(samples), []
+    pairs = zip(samples, rates, strict=True)
+    values = [sample * rate if quantity.better == "higher" else sample / rate for sample, rate in pairs]
+    # Calculating and reading do not become slower alike.
+    return values, [Pace(70 * rate**1.2, 900 * rate**0.8) for rate in rates]
+
+
+def result(
+    seed=None,
+    *,
+    repeats=12,
+    threads=(None,),
+    scale=None,
+    name="a 4B",
+    precision="int8",
+    others=0.02,
+    luck=0.0,
+    rates=None,
+):
     """A result with noise of ``seed`` (None: without any).
 
     ``scale`` is called with quantity and settings, and says how many times slower a row is. ``luck`` is by which
-    share processes differ in all that they do.
+    share processes differ in all that they do. ``rates`` are the machine's in each process, and then rows tell paces.
     """
     random = None if seed is None else np.random.default_rng(seed)
     runs, rows = [], []
@@ -96,7 +118,10 @@ def result(seed=None, *, repeats=12, threads=(None,), scale=None, name="a 4B", p
             slower = 1.0 if scale is None else scale(what, settings)
             shown = value / slower if QUANTITIES[what].better == "higher" else value * slower
             samples = [shown] * repeats if random is None else noisy(shown, own, random, what=what)
-            rows.append(make_row(index, what, settings, samples))
+            paces = []
+            if rates is not None:
+                samples, paces = paced(QUANTITIES[what], samples, rates)
+            rows.append(make_row(index, what, settings, samples, paces))
     made = BenchResult(
         result_version=1,
         provenance=Provenance(

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
 from dagger_edge.runtime.bundle import WEIGHTS_FILE, Bundle
 from dagger_edge.runtime.context import Context
@@ -20,10 +19,9 @@ from dagger_edge.runtime.decode import Constraint, Limits, check_finite, decode
 from dagger_edge.runtime.draft import GraphDrafter, Record
 from dagger_edge.runtime.grammar import GraphGrammar
 from dagger_edge.runtime.logits import last
+from dagger_edge.runtime.opening import open_parts
 from dagger_edge.runtime.ort import onnxruntime_version
 from dagger_edge.runtime.prompt import Prompt
-from dagger_edge.runtime.session import Session
-from dagger_edge.runtime.spelling import Spelling
 
 from .worker import Answer, Request, serve
 
@@ -35,13 +33,14 @@ class Ours:
 
     def __init__(self, folder: Path, threads: int) -> None:
         self._bundle, self._threads = Bundle.open(folder, verify=False), threads
-        manifest = self._bundle.manifest
-        tokenizer = Tokenizer.from_file(str(self._bundle.tokenizer_path))
-        self._spelling = Spelling(tokenizer, manifest.special_ids.end_of_turn)
+        # As `dagger-edge solve` does, so that load and memory are what users have.
+        session, tokenizer, spelling = open_parts(self._bundle, threads=threads)
+        if spelling is None:
+            raise SystemExit(f"{folder}: its tokenizer is of a kind that graphs are not written with")
+        self._spelling = spelling
         self._snapshot = self._bundle.snapshot(Prompt(tokenizer, self._bundle.prompt_template).prefix_ids)
-        self._session = Session(self._bundle.model_path, threads=threads)
-        self._limit = manifest.architecture.context_length
-        self._context = Context(self._session, limit=self._limit)
+        self._limit = self._bundle.manifest.architecture.context_length
+        self._context = Context(session, limit=self._limit)
         self._kept, self._cost = 0, DEFAULT
 
     @property
@@ -58,13 +57,17 @@ class Ours:
         if self._snapshot is not None and len(self._snapshot.ids) != length:
             raise SystemExit(f"the bundle's snapshot is of {len(self._snapshot.ids)} ids, not {length}")
         self._kept = length
+        self._load()
 
     def restore(self) -> None:
-        """Out of the bundle's file, whatever is in the buffers: so it is after another question, and after a start."""
+        self._context.rewind(self._kept)
+
+    def _load(self) -> None:
+        """The fixed part out of the bundle's file, as the first question after a start needs it."""
         if self._snapshot is not None:
             self._context.load(self._snapshot.state)
         else:
-            self._context.rewind(self._kept)
+            self.restore()
 
     def about(self) -> dict[str, Any]:
         manifest = self._bundle.manifest
@@ -127,8 +130,8 @@ class Ours:
             return token
 
         begin = time.perf_counter()
-        self.restore()
-        restored = time.perf_counter() - begin
+        self._load()
+        loaded = time.perf_counter() - begin
         # As of the first question after a start: nothing is known yet of how often guesses are right.
         drafter = GraphDrafter(request["question"], self._spelling, self._cost, Record(), _text)
         limits = Limits((), _MAX_NEW_TOKENS, self._limit)
@@ -143,7 +146,7 @@ class Ours:
         seconds = time.perf_counter() - begin
         if written != wanted:
             raise SystemExit("another answer was written than the one that was wanted")
-        return {"seconds": [restored, seconds], "steps": len(steps), "fed": sum(steps)}
+        return {"seconds": [loaded, seconds], "steps": len(steps), "fed": sum(steps)}
 
 
 def _text(grammar: Any) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from math import sqrt
+from statistics import median
 from typing import Literal, NamedTuple
 
 from msgspec import Struct
 
 from ..errors import UsageError
-from .rank import Level, family_levels, ratio_interval
+from .rank import Level, Samples, family_levels, ratio_interval
 from .rows import OURS, QUANTITIES, BenchResult, BenchRun, Row, Settings
 from .table import title
 
@@ -29,7 +31,8 @@ class Change(Struct, frozen=True):
         run: its bundle, provider and threads, as far as they tell runs apart.
         what, settings, unit: of the row.
         before, after: medians.
-        slower: how many times worse it is by the medians; below 1 it is better.
+        slower: how many times worse it is by the medians, at the same pace of the machine where both results tell it;
+            below 1 it is better.
         interval: 95 % bootstrap interval of that.
         level: p of the rank test, corrected for all rows; 1 where the row is not tested.
         tested: whether a verdict was asked for; derived rows repeat others.
@@ -76,13 +79,24 @@ class Comparison(Struct, frozen=True):
 
 
 class _Pair(NamedTuple):
+    """A row of both results, and their samples as they are compared."""
+
     run: str
     before: Row
     after: Row
+    samples: Samples
+    paced: bool
+
+    @classmethod
+    def of(cls, run: str, before: Row, after: Row) -> _Pair:
+        paced = bool(before.paces and after.paces and QUANTITIES[before.what].timed)
+        samples = [_at_one_pace(row) if paced else row.samples for row in (before, after)]
+        return cls(run, before, after, (samples[0], samples[1]), paced)
 
     @property
     def slower(self) -> float:
-        return _slower(self.before, self.before.median, self.after.median)
+        before, after = (median(samples) for samples in self.samples)
+        return _slower(self.before, before, after)
 
 
 class _Rule(NamedTuple):
@@ -98,9 +112,10 @@ def compare(
 ) -> Comparison:
     """Joins both on their settings.
 
-    A row is worse where three things hold: its median is worse by more than ``threshold``; it is worse by more than the
-    machine itself, where its own speeds fell; and by a rank test in which whole processes are exchanged
-    (`rank.family_levels`), chance would tell any row in fewer than ``level`` of all comparisons.
+    A row is worse where two things hold: its median is worse by more than ``threshold``, at the same pace of the
+    machine (where a result does not tell that: and by more than the machine's own speeds fell); and by a rank test in
+    which whole processes are exchanged (`rank.family_levels`), chance would tell any row in fewer than ``level`` of all
+    comparisons.
 
     Raises:
         UsageError: no row is in both.
@@ -124,7 +139,7 @@ def compare(
         changes=tuple(changes),
         only_before=tuple(alone[0]),
         only_after=tuple(alone[1]),
-        notes=tuple(_notes(before, after, drift, threshold)),
+        notes=tuple(_notes(before, after, rule, any(pair.paced for pair in tested))),
         regressions=count["worse"],
         improvements=count["better"],
         untold=count["untold"],
@@ -135,11 +150,18 @@ def _joined(before: BenchResult, after: BenchResult) -> tuple[list[_Pair], tuple
     """Rows of the same run, quantity and settings; and the names of those that stand alone."""
     several = any(len({(run.engine, _bundle(run)) for run in result.runs}) > 1 for result in (before, after))
     first, second = ({_key(result, row, several): row for row in result.rows} for result in (before, after))
-    pairs = [_Pair(key[0], row, second[key]) for key, row in first.items() if key in second]
+    pairs = [_Pair.of(key[0], row, second[key]) for key, row in first.items() if key in second]
     alone = [
         [_described(key) for key in rows if key not in others] for rows, others in ((first, second), (second, first))
     ]
     return pairs, (alone[0], alone[1])
+
+
+def _at_one_pace(row: Row) -> list[float]:
+    """The samples as they would be on a machine that does a round of everything in a second."""
+    rates = [sqrt(pace.calculating * pace.reading) for pace in row.paces]
+    pairs = zip(row.samples, rates, strict=True)
+    return [sample * rate if row.better == "lower" else sample / rate for sample, rate in pairs]
 
 
 def _drift(run: str, machine: Sequence[_Pair]) -> tuple[float, float]:
@@ -167,10 +189,10 @@ def _described(key: _Key) -> str:
 
 def _levels(pairs: Sequence[_Pair]) -> dict[int, Level]:
     """By the identity of pairs; those of the same run have samples of the same processes."""
-    groups: dict[tuple[str, int, int], list[_Pair]] = {}
+    groups: dict[tuple[str | int, ...], list[_Pair]] = {}
     for pair in pairs:
-        groups.setdefault((pair.run, len(pair.before.samples), len(pair.after.samples)), []).append(pair)
-    found = family_levels([[(pair.before.samples, pair.after.samples) for pair in group] for group in groups.values()])
+        groups.setdefault((pair.run, *map(len, pair.samples)), []).append(pair)
+    found = family_levels([[pair.samples for pair in group] for group in groups.values()])
     pairs_of = zip(groups.values(), found, strict=True)
     return {id(pair): level for group, levels in pairs_of for pair, level in zip(group, levels, strict=True)}
 
@@ -185,7 +207,7 @@ def _slower(row: Row, before: float, after: float) -> float:
 
 def _change(pair: _Pair, level: Level | None, rule: _Rule) -> Change:
     row, slower = pair.before, pair.slower
-    low, high = ratio_interval(row.samples, pair.after.samples)
+    low, high = ratio_interval(*pair.samples)
     if row.better == "higher":
         low, high = (1 / high if high else 1.0), (1 / low if low else 1.0)
     return Change(
@@ -206,7 +228,8 @@ def _change(pair: _Pair, level: Level | None, rule: _Rule) -> Change:
 def _verdict(pair: _Pair, level: Level, rule: _Rule) -> Verdict:
     allowed = 1 + rule.threshold
     # The machine's own slowness is not the program's; nor is its quickness.
-    drift = rule.drift.get(pair.run, (1.0, 1.0)) if QUANTITIES[pair.before.what].timed else (1.0, 1.0)
+    follows = QUANTITIES[pair.before.what].timed and not pair.paced
+    drift = rule.drift.get(pair.run, (1.0, 1.0)) if follows else (1.0, 1.0)
     beyond = pair.slower > allowed * max(1.0, drift[1]) or pair.slower < min(1.0, drift[0]) / allowed
     if not beyond:
         return "same"
@@ -215,9 +238,7 @@ def _verdict(pair: _Pair, level: Level, rule: _Rule) -> Verdict:
     return "worse" if pair.slower > 1 else "better"
 
 
-def _notes(
-    before: BenchResult, after: BenchResult, drift: Mapping[str, tuple[float, float]], threshold: float
-) -> Iterator[str]:
+def _notes(before: BenchResult, after: BenchResult, rule: _Rule, paced: bool) -> Iterator[str]:
     """What else differs."""
     first, second = before.provenance, after.provenance
     for name in ("dagger_edge", "commit", "processor", "cores", "system"):
@@ -237,8 +258,9 @@ def _notes(
                 f"other programs took {max(busy):.1f} cores while the {name} was measured: verdicts on times mean"
                 " little, measure again while nothing else runs"
             )
-    for run, (least, most) in sorted(drift.items()):
-        if most > 1 + threshold:
-            yield f"{run}: the machine itself was slower by {most - 1:.0%}; rows are told that are by even more"
-        if least < 1 / (1 + threshold):
-            yield f"{run}: the machine itself was quicker by {1 / least - 1:.0%}; rows are told that are by even more"
+    told = "times are compared at the same pace" if paced else "rows are told that are by even more"
+    for run, (least, most) in sorted(rule.drift.items()):
+        if most > 1 + rule.threshold:
+            yield f"{run}: the machine itself was slower by {most - 1:.0%}; {told}"
+        if least < 1 / (1 + rule.threshold):
+            yield f"{run}: the machine itself was quicker by {1 / least - 1:.0%}; {told}"

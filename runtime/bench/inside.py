@@ -7,11 +7,12 @@ import re
 import resource
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from msgspec.structs import replace
 
 from ..context import Context
 from ..logits import last
@@ -25,11 +26,14 @@ from .energy import Meter
 from .job import Findings, Job
 from .rows import MODEL_PART, READING_PART, REST_PART, Sample, Settings
 from .stopwatch import Stopwatch
+from .yardstick import Yardstick
 
 # Tokens of the steps whose cost is measured.
 STEP_SIZES = (1, 2, 3, 4, 6, 8, 12, 16)
-# Short measurements are medians of so many, after one that is not counted.
-_ROUNDS = 3
+# Short measurements are medians of so many, after one that is not counted: of the most until they took so long. One of
+# some milliseconds says more about who else had the processor just then.
+_ROUNDS, _MOST_ROUNDS = 3, 25
+_ENOUGH_S = 0.25
 # From so many seconds on, one measurement is enough: warming up is nothing beside it.
 _LONG_S = 2.0
 # Questions that one token a step, and votes, are measured with.
@@ -66,6 +70,7 @@ class _Inside:
 
     def __init__(self, solver: Solver, job: Job) -> None:
         self._solver, self._job, self._engine = solver, job, solver.engine
+        self._yardstick = Yardstick(job.threads)
         self._watch = Stopwatch(self._engine.session, job.drag)
         self.context = len(self._engine.prompt.encode(job.questions[0]))
         self.prefix_tokens = 0
@@ -77,26 +82,33 @@ class _Inside:
         busy, own, started = busy_s(), time.process_time(), time.perf_counter()
         cold = self._answer(self._job.questions[0], DecodeOptions())
         self.prefix_tokens = cold.timings.prefix_tokens
-        yield Sample("first token", 1e3 * cold.timings.ttft_s, {"start": "cold"})
-        yield from self._answers()
+        yield from self._paced([Sample("first token", 1e3 * cold.timings.ttft_s, {"start": "cold"})])
+        yield from self._paced(self._answers())
         yield Sample("peak memory", _peak_memory() / 1e6)
-        yield from self._first_tokens()
-        yield from self._plain()
-        yield from self._steps()
-        yield from self._prefill()
-        yield from self._votes()
+        for part in (self._first_tokens, self._plain, self._steps, self._prefill, self._votes):
+            yield from self._paced(part())
         if busy is not None and (now := busy_s()) is not None:
             others = (now - busy) - (time.process_time() - own)
             yield Sample("other work", max(others, 0.0) / (time.perf_counter() - started))
         if self._job.provider == "cpu":
             yield from machine_samples(self._solver.bundle.manifest, self._job.threads)
 
+    def _paced(self, part: Iterable[Sample]) -> Iterator[Sample]:
+        """The samples of ``part`` with the machine's pace before, between and after what it times."""
+        samples = list(part)
+        self._yardstick.take()
+        pace = self._yardstick.pace()
+        for sample in samples:
+            yield replace(sample, pace=pace)
+
     def _answers(self) -> Iterator[Sample]:
         """Everything on: snapshot, grammar, drafts."""
-        meter = Meter()
-        before = meter.read()
-        answers = [self._answer(question, DecodeOptions()) for question in self._job.questions]
-        joules = meter.joules(before, meter.read())
+        meter, answers, spent = Meter(), list[_Answer](), list[float | None]()
+        for question in self._job.questions:
+            self._yardstick.take()
+            before = meter.read()
+            answers.append(self._answer(question, DecodeOptions()))
+            spent.append(meter.joules(before, meter.read()))
         asked: Settings = {"questions": len(answers)}
         seconds = [answer.seconds for answer in answers]
         total, count = sum(seconds), len(answers)
@@ -119,8 +131,9 @@ class _Inside:
         read = sum(answer.model_tokens for answer in answers)
         yield Sample("step size", read / max(sum(answer.model_steps for answer in answers), 1), asked)
         yield Sample("answered", sum(answer.answered for answer in answers) / count, asked)
-        if joules is not None:
-            yield Sample("energy", joules / count, asked)
+        joules = [known for known in spent if known is not None]
+        if len(joules) == count:
+            yield Sample("energy", sum(joules) / count, asked)
 
     def _answer(self, question: str, options: DecodeOptions) -> _Answer:
         self._watch.steps.clear()
@@ -139,6 +152,7 @@ class _Inside:
         options = DecodeOptions(grammar=False, drafts=False, max_new_tokens=1)
 
         def first() -> float:
+            self._yardstick.take()
             return self._answer(self._job.questions[0], options).timings.ttft_s
 
         kept = self._engine.snapshot
@@ -152,7 +166,10 @@ class _Inside:
     def _plain(self) -> Iterator[Sample]:
         """One token a step, without grammar and drafts."""
         options = DecodeOptions(grammar=False, drafts=False, max_new_tokens=self._job.plain_tokens)
-        answers = [self._answer(question, options) for question in self._job.questions[:_FEW]]
+        answers = []
+        for question in self._job.questions[:_FEW]:
+            self._yardstick.take()
+            answers.append(self._answer(question, options))
         steps = sum(answer.model_steps for answer in answers)
         if not steps:
             return
@@ -169,19 +186,25 @@ class _Inside:
             context.load(snapshot.state)
             context.keep_first(snapshot.common(prompt))
         context.feed(prompt[context.length :])
-        times: dict[int, list[float]] = {size: [] for size in STEP_SIZES}
-        for turn in range(_ROUNDS + 1):
-            for size, found in times.items():
-                if self.context + size > self._limit:
-                    continue
-                started = time.perf_counter()
-                context.feed([_TOKEN] * size, last(size))
-                if turn:
-                    found.append(time.perf_counter() - started)
-                context.rewind(self.context)
-        for size, found in times.items():
-            if found:
-                yield Sample("step", 1e3 * statistics.median(found), {"tokens": size})
+        sizes = [size for size in STEP_SIZES if self.context + size <= self._limit]
+
+        def turn() -> list[float]:
+            self._yardstick.take()
+            return [step(size) for size in sizes]
+
+        def step(size: int) -> float:
+            started = time.perf_counter()
+            context.feed([_TOKEN] * size, last(size))
+            taken = time.perf_counter() - started
+            context.rewind(self.context)
+            return taken
+
+        turn()
+        turns = [turn() for _ in range(_ROUNDS)]
+        while len(turns) < _MOST_ROUNDS and sum(map(sum, turns)) < len(sizes) * _ENOUGH_S:
+            turns.append(turn())
+        for size, found in zip(sizes, zip(*turns, strict=True), strict=True):
+            yield Sample("step", 1e3 * statistics.median(found), {"tokens": size})
 
     def _prefill(self) -> Iterator[Sample]:
         """Prompts of given lengths, from an empty cache; those that the context has no room for are left out."""
@@ -194,6 +217,7 @@ class _Inside:
 
             def read(prompt: list[int] = prompt) -> float:
                 context.keep_first(0)
+                self._yardstick.take()
                 started = time.perf_counter()
                 context.feed(prompt)
                 return time.perf_counter() - started
@@ -206,6 +230,7 @@ class _Inside:
         options = DecodeOptions(sampling=Sampling())
         for count in self._job.samples:
             self._watch.steps.clear()
+            self._yardstick.take()
             started = time.perf_counter()
             for question in questions:
                 try:
@@ -229,12 +254,13 @@ class _Inside:
 
 
 def _median(measure: Callable[[], float]) -> float:
-    """Of several measurements after one that warms up; of what takes long the first."""
-    started = time.perf_counter()
-    first = measure()
-    if time.perf_counter() - started > _LONG_S:
+    """Of several measurements in seconds after one that warms up; of what takes long the first."""
+    if (first := measure()) > _LONG_S:
         return first
-    return statistics.median(measure() for _ in range(_ROUNDS))
+    found = [measure() for _ in range(_ROUNDS)]
+    while len(found) < _MOST_ROUNDS and sum(found) < _ENOUGH_S:
+        found.append(measure())
+    return statistics.median(found)
 
 
 def busy_s(stat: Path = Path("/proc/stat")) -> float | None:

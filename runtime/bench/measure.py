@@ -134,19 +134,24 @@ def _told(plan: Plan) -> dict[str, str]:
 
 
 def _loaded(load_s: float, found: Findings) -> list[Sample]:
-    return [Sample("load", load_s), *found.samples]
+    """With the loading, at the pace of what came right after it."""
+    return [Sample("load", load_s, pace=found.samples[0].pace), *found.samples]
 
 
 def _rows(run: int, processes: Sequence[Sequence[Sample]]) -> list[Row]:
     """A row for each quantity under each settings, in the order of `QUANTITIES`."""
-    groups: dict[tuple[str, tuple[tuple[str, int | str], ...]], list[float]] = {}
+    groups: dict[tuple[str, tuple[tuple[str, int | str], ...]], list[Sample]] = {}
     for samples in processes:
         for sample in samples:
-            groups.setdefault((sample.what, tuple(sample.settings.items())), []).append(sample.value)
+            groups.setdefault((sample.what, tuple(sample.settings.items())), []).append(sample)
     order = list(QUANTITIES)
     # Sorting is stable: settings stay in the order in which they were measured.
     keys = sorted(groups, key=lambda key: order.index(key[0]))
-    return [make_row(run, what, dict(settings), groups[what, settings]) for what, settings in keys]
+    return [_row(run, what, dict(settings), groups[what, settings]) for what, settings in keys]
+
+
+def _row(run: int, what: str, settings: Settings, samples: Sequence[Sample]) -> Row:
+    return make_row(run, what, settings, [one.value for one in samples], [one.pace for one in samples])
 
 
 def _with_ceiling(setup: _Setup, plan: Plan, found: Findings, rows: list[Row]) -> tuple[BenchRun, list[Row]]:

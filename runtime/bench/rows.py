@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 from msgspec import Meta, Struct
@@ -16,6 +16,7 @@ MAX_RESULT_BYTES = 1 << 24
 Setting = Annotated[int, Meta(ge=0, le=1 << 44)] | Text
 Settings = dict[Text, Setting]
 Number = Annotated[float, Meta(ge=0, le=1e18)]
+Rate = Annotated[float, Meta(gt=0, le=1e18)]
 # A machine's row says what the machine does, a figure's what the program does on it; a derived one repeats others.
 Kind = Literal["machine", "figure", "derived"]
 Better = Literal["lower", "higher"]
@@ -69,12 +70,21 @@ QUANTITIES: Mapping[str, Quantity] = {
 READING_PART, MODEL_PART, REST_PART = "reading the question", "the model's steps", "grammar, drafts, text"
 
 
+class Pace(NamedTuple):
+    """How fast the machine was while something was measured, by a yardstick (`yardstick.Yardstick`): rounds a second of
+    calculating and of reading."""
+
+    calculating: Rate
+    reading: Rate
+
+
 class Sample(Struct, frozen=True, forbid_unknown_fields=True):
-    """A number that one process found: of a quantity, under settings."""
+    """A number that one process found: of a quantity, under settings, and the machine's pace meanwhile."""
 
     what: Text
     value: Number
     settings: Settings = {}
+    pace: Pace | None = None
 
 
 class Row(Struct, frozen=True, forbid_unknown_fields=True):
@@ -92,6 +102,7 @@ class Row(Struct, frozen=True, forbid_unknown_fields=True):
         quartiles: of the samples, the lower and the upper.
         ceiling: the best that the machine allows, by its own rows; null where nothing is known.
         share: how much of the ceiling is reached, 1 is all of it.
+        paces: of the machine beside each sample; empty where nobody looked.
     """
 
     run: Annotated[int, Meta(ge=0, le=1 << 16)]
@@ -105,6 +116,7 @@ class Row(Struct, frozen=True, forbid_unknown_fields=True):
     quartiles: tuple[Number, Number]
     ceiling: Number | None = None
     share: Number | None = None
+    paces: Annotated[tuple[Pace, ...], Meta(max_length=10_000)] = ()
 
 
 class Ceiling(Struct, frozen=True, forbid_unknown_fields=True):
@@ -223,9 +235,11 @@ class BenchResult(Struct, frozen=True, forbid_unknown_fields=True):
     task: Text | None = None
 
     def __post_init__(self) -> None:
-        """Refuses, with ValueError, rows of no run."""
+        """Refuses, with ValueError, rows of no run, and paces of no sample."""
         if any(row.run >= len(self.runs) for row in self.rows):
             raise ValueError("a row is of a run that is not there")
+        if any(row.paces and len(row.paces) != len(row.samples) for row in self.rows):
+            raise ValueError("a row has not as many paces as samples")
 
     def find(self, run: int, what: str, **settings: Setting) -> Row | None:
         """The first row of ``what`` in ``run`` that has these settings, and maybe others."""
@@ -238,8 +252,10 @@ class BenchResult(Struct, frozen=True, forbid_unknown_fields=True):
         return [row for row in self.rows if (row.run, row.what) == (run, what)]
 
 
-def make_row(run: int, what: str, settings: Settings, samples: Sequence[float]) -> Row:
-    """The row of ``samples``, without a ceiling."""
+def make_row(
+    run: int, what: str, settings: Settings, samples: Sequence[float], paces: Sequence[Pace | None] = ()
+) -> Row:
+    """The row of ``samples``, without a ceiling; with ``paces`` where every sample has one."""
     quantity = QUANTITIES[what]
     low, middle, high = (float(value) for value in np.quantile(samples, [0.25, 0.5, 0.75]))
     return Row(
@@ -252,6 +268,7 @@ def make_row(run: int, what: str, settings: Settings, samples: Sequence[float]) 
         samples=tuple(float(f"{value:.6g}") for value in samples),
         median=float(f"{middle:.6g}"),
         quartiles=(float(f"{low:.6g}"), float(f"{high:.6g}")),
+        paces=tuple(known) if len(known := [pace for pace in paces if pace]) == len(samples) else (),
     )
 
 

@@ -159,6 +159,51 @@ def test_a_machine_that_is_slower_itself_is_not_the_programs_fault():
     assert {("load",), ("steps", 12), ("peak memory",)} <= verdicts(worse, "worse")
 
 
+def drifting(seed):
+    """A machine that is slower by up to a third for some processes, and differently from run to run."""
+    random = np.random.default_rng(seed)
+    return (random.uniform(0.75, 1.0) * np.exp(0.1 * random.standard_normal(12))).tolist()
+
+
+def test_at_the_same_pace_no_row_is_flagged_however_the_machine_drifts():
+    """Twelve processes of a slow minute against twelve of a quick one differ in every row."""
+    for seed in range(20):
+        pair = [result(number, rates=drifting(number)) for number in (2 * seed, 2 * seed + 1)]
+        found = compare(*pair)
+        assert (found.regressions, found.improvements) == (0, 0), comparison_text(found)
+
+
+def test_at_the_same_pace_a_slowdown_is_found_on_a_machine_that_became_as_much_quicker():
+    rates = [0.8] * 12, [1.0] * 12
+    seen = []
+    for seed in range(10):
+        found = compare(result(seed, rates=rates[0]), result(100 + seed, rates=rates[1], scale=slow_by_a_fifth))
+        seen.append(found.regressions)
+        assert not found.improvements
+    assert min(seen) > 10
+
+
+def test_changes_are_those_at_the_same_pace():
+    found = compare(result(rates=[1.0] * 12), result(rates=[0.5] * 12))
+    (load,) = [change for change in found.changes if change.what == "load"]
+    assert load.after == pytest.approx(2 * load.before)
+    assert load.slower == pytest.approx(1, rel=1e-4)
+    # What does not follow the machine stays as it is, and so does a result that tells no paces.
+    assert not verdicts(found, "worse")
+    (load,) = [change for change in compare(result(), result(rates=[0.5] * 12)).changes if change.what == "load"]
+    assert load.slower == pytest.approx(2, rel=1e-4)
+
+
+def test_where_paces_are_told_the_machines_drift_is_no_second_excuse():
+    """A machine that is slower itself, and rows that are at the same pace."""
+    slower = result(
+        3, rates=[1.0] * 12, scale=lambda what, _: 1.5 if what in {"memory speed", "matrix speed", "load"} else 1.0
+    )
+    found = compare(result(1, rates=[1.0] * 12), slower)
+    assert ("load",) in verdicts(found, "worse")
+    assert any("compared at the same pace" in note for note in found.notes)
+
+
 def test_a_machine_that_others_used_is_told():
     """Runs with two threads slow down by more than the machine's speeds when others take a core: seen here."""
     found = compare(result(1), result(2, others=1.3))

@@ -35,7 +35,7 @@ def half(result, index, factor=1.0):
         if row.run != index or not QUANTITIES[row.what].timed or row.kind == "machine":
             return row
         change = 1 / factor if row.better == "higher" else factor
-        return make_row(index, row.what, row.settings, [value * change for value in row.samples])
+        return make_row(index, row.what, row.settings, [value * change for value in row.samples], row.paces)
 
     rows = tuple(replace(slower(row), run=0) for row in result.rows if row.run == index)
     return replace(result, runs=(result.runs[index],), rows=rows)
@@ -47,6 +47,7 @@ def test_every_row_is_there_with_a_sample_of_each_process(measured):
     assert {row.what for row in rows} >= set(QUANTITIES) - {"energy", *OTHERS}
     assert all(len(row.samples) == REPEATS for row in rows)
     assert [row.settings["tokens"] for row in rows if row.what == "step"] == list(STEP_SIZES)
+    assert all(len(row.paces) == REPEATS for row in rows if QUANTITIES[row.what].timed and row.kind != "machine")
     # The context has no room for the other.
     assert [row.settings["tokens"] for row in rows if row.what == "prefill"] == [32]
     # The demo's prompts have no beginning that is worth keeping.

@@ -23,9 +23,10 @@ from dagger_edge.runtime.bench.job import Job
 from dagger_edge.runtime.bench.measure import Plan
 from dagger_edge.runtime.bench.process import run_job
 from dagger_edge.runtime.bench.questions import bench_questions
-from dagger_edge.runtime.bench.rows import QUANTITIES, decode_result, make_row
+from dagger_edge.runtime.bench.rows import QUANTITIES, Pace, decode_result, make_row
 from dagger_edge.runtime.bench.stopwatch import Stopwatch
 from dagger_edge.runtime.bench.table import comma_separated, json_lines, markdown, table
+from dagger_edge.runtime.bench.yardstick import Yardstick
 from dagger_edge.runtime.bundle import Bundle
 from dagger_edge.runtime.errors import BundleError, ProviderError, UsageError
 from dagger_edge.runtime.files import write_whole
@@ -169,6 +170,28 @@ def test_a_commit_is_that_of_a_checkout_that_holds_the_code(monkeypatch):
     assert provenance._commit() == "c0ffee"
 
 
+def test_the_pace_is_that_of_the_rounds_since_it_was_asked_last():
+    yardstick = Yardstick(2)
+    times = iter([0.1, 0.2, 0.3, 0.6, 0.5, 1.0])
+    yardstick._timed = lambda _work: next(times)
+    yardstick.take()
+    yardstick.take()
+    assert yardstick.pace() == Pace(pytest.approx(5), pytest.approx(2.5))
+    yardstick.take()
+    assert yardstick.pace() == Pace(2, 1)
+
+
+def test_a_round_of_the_yardstick_is_short_and_works_in_every_thread():
+    yardstick = Yardstick(3)
+    yardstick._results = [np.zeros_like(numbers) for numbers in yardstick._numbers]
+    yardstick.take()
+    assert all(
+        np.array_equal(made, np.exp(numbers))
+        for made, numbers in zip(yardstick._results, yardstick._numbers, strict=True)
+    )
+    assert all(rate > 1 for rate in yardstick.pace())
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -176,6 +199,8 @@ def test_a_commit_is_that_of_a_checkout_that_holds_the_code(monkeypatch):
         (lambda document: document.update(result_version=2), "result_version"),
         (lambda document: document.update(runs=[]), "runs"),
         (lambda document: document["rows"][0].update(run=7), "run that is not there"),
+        (lambda document: document["rows"][0].update(paces=[[1.0, 1.0]]), "not as many paces as samples"),
+        (lambda document: document["rows"][0].update(paces=[[0.0, 1.0]] * 12), "paces"),
         (lambda document: document["rows"][0].update(samples=[]), "samples"),
         (lambda document: document["rows"][0].update(median=-1), "median"),
         (lambda document: document["runs"][0].update(bundle="\x1b[2J"), "bundle"),
