@@ -7,7 +7,7 @@ what was measured as it is agrees with the try before (the first with one more, 
 flagged against that. All are whole results of `measure` with fresh processes, one after the other, as a user would
 make them. So that 20 tries fit into a coffee break, a process measures less than by default: two questions, one length
 of prompt, no votes, one thread (an operator on two waits for the one that was disturbed). Processes and rule are the
-default ones. On an idle machine, 20 tries take some 15 minutes. It exits with 1 where identical ones were flagged, or
+default ones. 20 tries take some 25 minutes. It exits with 1 where identical ones were flagged, or
 a slowed one was not.
 """
 

@@ -27,8 +27,13 @@ class Genai:
     def __init__(self, bundle: Path, threads: int, positions: int) -> None:
         self._settings = {"intra_op_num_threads": threads, "max_length": positions, "past_present_share_buffer": True}
         config = onnxruntime_genai.Config(str(bundle))
-        options = {"intra_op_num_threads": threads}
-        config.overlay(json.dumps({"model": {"decoder": {"session_options": options}}}))
+        decoder: dict[str, Any] = {"session_options": {"intra_op_num_threads": threads}}
+        told = json.loads((bundle / "genai_config.json").read_text(encoding="utf-8"))["model"]["decoder"]
+        if "sliding_window" in told:
+            # Its own build forgets what a window has passed, and could not go back over a question.
+            decoder["sliding_window"] = told["sliding_window"] | {"cache_slack": positions}
+            self._settings["cache_slack"] = positions
+        config.overlay(json.dumps({"model": {"decoder": decoder}}))
         self._size = sum(file.stat().st_size for file in bundle.iterdir() if file.is_file())
         self._model = onnxruntime_genai.Model(config)
         parameters = onnxruntime_genai.GeneratorParams(self._model)
