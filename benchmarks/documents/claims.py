@@ -330,7 +330,6 @@ DECODING = [
         "exact_270m.json",
         "python benchmarks/exact_270m.py --bundle DIR --questions 100; DAGGER_EDGE_EXACT_QUESTIONS=100 pytest"
         " tests/runtime/test_exact.py",
-        "half an hour on an idle machine: the slow loop takes 17 s a question on the 270M",
     ),
     Claim(
         "always a graph",
