@@ -31,7 +31,7 @@ class Change(Struct, frozen=True):
         run: its bundle, provider and threads, as far as they tell runs apart.
         what, settings, unit: of the row.
         before, after: medians.
-        slower: how many times worse it is by the medians, at the same pace of the machine where both results tell it;
+        slower: how many times worse it is by the medians, at the same pace where both tell it and are of one machine;
             below 1 it is better.
         interval: 95 % bootstrap interval of that.
         level: p of the rank test, corrected for all rows; 1 where the row is not tested.
@@ -88,8 +88,8 @@ class _Pair(NamedTuple):
     paced: bool
 
     @classmethod
-    def of(cls, run: str, before: Row, after: Row) -> _Pair:
-        paced = bool(before.paces and after.paces and QUANTITIES[before.what].timed)
+    def of(cls, run: str, before: Row, after: Row, alike: bool) -> _Pair:
+        paced = bool(alike and before.paces and after.paces and QUANTITIES[before.what].timed)
         samples = [_at_one_pace(row) if paced else row.samples for row in (before, after)]
         return cls(run, before, after, (samples[0], samples[1]), paced)
 
@@ -150,11 +150,17 @@ def _joined(before: BenchResult, after: BenchResult) -> tuple[list[_Pair], tuple
     """Rows of the same run, quantity and settings; and the names of those that stand alone."""
     several = any(len({(run.engine, _bundle(run)) for run in result.runs}) > 1 for result in (before, after))
     first, second = ({_key(result, row, several): row for row in result.rows} for result in (before, after))
-    pairs = [_Pair.of(key[0], row, second[key]) for key, row in first.items() if key in second]
+    # Which of two machines is quicker is what is asked, not a drift.
+    alike = _machine(before) == _machine(after)
+    pairs = [_Pair.of(key[0], row, second[key], alike) for key, row in first.items() if key in second]
     alone = [
         [_described(key) for key in rows if key not in others] for rows, others in ((first, second), (second, first))
     ]
     return pairs, (alone[0], alone[1])
+
+
+def _machine(result: BenchResult) -> tuple[str, int]:
+    return result.provenance.processor, result.provenance.cores
 
 
 def _at_one_pace(row: Row) -> list[float]:
@@ -258,9 +264,11 @@ def _notes(before: BenchResult, after: BenchResult, rule: _Rule, paced: bool) ->
                 f"other programs took {max(busy):.1f} cores while the {name} was measured: verdicts on times mean"
                 " little, measure again while nothing else runs"
             )
-    told = "times are compared at the same pace" if paced else "rows are told that are by even more"
+    if paced:
+        yield "times are compared at the same pace of the machine, so `worse by` is not just after by before"
+    told = "" if paced else "; rows are told that are by even more"
     for run, (least, most) in sorted(rule.drift.items()):
         if most > 1 + rule.threshold:
-            yield f"{run}: the machine itself was slower by {most - 1:.0%}; {told}"
+            yield f"{run}: the machine itself was slower by {most - 1:.0%}{told}"
         if least < 1 / (1 + rule.threshold):
-            yield f"{run}: the machine itself was quicker by {1 / least - 1:.0%}; {told}"
+            yield f"{run}: the machine itself was quicker by {1 / least - 1:.0%}{told}"

@@ -97,7 +97,8 @@ class _Inside:
         """The samples of ``part`` with the machine's pace before, between and after what it times."""
         samples = list(part)
         self._yardstick.take()
-        pace = self._yardstick.pace()
+        # A GPU does not follow the processor.
+        pace = self._yardstick.pace() if self._job.provider == "cpu" else None
         for sample in samples:
             yield replace(sample, pace=pace)
 

@@ -6,7 +6,6 @@ calculated and read while it was taken can be compared with one of another minut
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
+from ..kernels.machine import usable_cores
 from .rows import Pace
 
 # Numbers of float32 that each thread calculates with, which its own cache holds, and reads, which only larger ones do.
@@ -29,7 +29,7 @@ class Yardstick:
     """
 
     def __init__(self, threads: int | None = None) -> None:
-        self._threads = threads or len(os.sched_getaffinity(0))
+        self._threads = threads or usable_cores()
         self._pool = ThreadPoolExecutor(self._threads)
         self._numbers = [np.linspace(0, 1, _CALCULATED, dtype=np.float32) for _ in range(self._threads)]
         self._results = [np.empty_like(numbers) for numbers in self._numbers]

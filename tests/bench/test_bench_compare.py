@@ -204,6 +204,14 @@ def test_where_paces_are_told_the_machines_drift_is_no_second_excuse():
     assert any("compared at the same pace" in note for note in found.notes)
 
 
+def test_two_machines_are_compared_as_they_are():
+    """Whoever chooses a box asks which is quicker."""
+    other = result(rates=[0.5] * 12)
+    other = replace(other, provenance=replace(other.provenance, processor="another"))
+    (load,) = [change for change in compare(result(rates=[1.0] * 12), other).changes if change.what == "load"]
+    assert load.slower == pytest.approx(2, rel=1e-4)
+
+
 def test_a_machine_that_others_used_is_told():
     """Runs with two threads slow down by more than the machine's speeds when others take a core: seen here."""
     found = compare(result(1), result(2, others=1.3))

@@ -19,6 +19,7 @@ from dagger_edge.runtime.bench import energy, provenance
 from dagger_edge.runtime.bench.ceiling import bundle_load, ceiling_of, prefill_bound, step_bound
 from dagger_edge.runtime.bench.compare import compare
 from dagger_edge.runtime.bench.energy import Meter, energy_source
+from dagger_edge.runtime.bench.inside import findings
 from dagger_edge.runtime.bench.job import Job
 from dagger_edge.runtime.bench.measure import Plan
 from dagger_edge.runtime.bench.process import run_job
@@ -30,7 +31,7 @@ from dagger_edge.runtime.bench.yardstick import Yardstick
 from dagger_edge.runtime.bundle import Bundle
 from dagger_edge.runtime.errors import BundleError, ProviderError, UsageError
 from dagger_edge.runtime.files import write_whole
-from dagger_edge.runtime.solver import demo_bundle
+from dagger_edge.runtime.solver import Solver, demo_bundle
 
 
 def test_what_a_step_of_the_demo_asks_of_a_machine():
@@ -179,6 +180,14 @@ def test_the_pace_is_that_of_the_rounds_since_it_was_asked_last():
     assert yardstick.pace() == Pace(pytest.approx(5), pytest.approx(2.5))
     yardstick.take()
     assert yardstick.pace() == Pace(2, 1)
+
+
+def test_the_pace_of_a_processor_is_not_told_of_a_gpu():
+    with Solver.open(demo_bundle(), threads=1) as solver:
+        for provider, told in (("cpu", True), ("cuda", False)):
+            job = Job(str(demo_bundle()), provider, 1, (bench_questions()[0].question,), (), (), plain_tokens=2)
+            paces = [sample.pace for sample in findings(solver, job).samples if sample.what == "step"]
+            assert [pace is not None for pace in paces] == [told] * len(paces) != []
 
 
 def test_a_round_of_the_yardstick_is_short_and_works_in_every_thread():
