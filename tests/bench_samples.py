@@ -71,11 +71,14 @@ def noisy(value, luck, random, *, what):
     return list(value / factor if QUANTITIES[what].better == "higher" else value * factor)
 
 
-def paced(quantity, samples, rates):
-    """``samples`` on a machine of these rates (1 is as without them), and the paces that tell them."""
+def paced(quantity, samples, rates, follows):
+    """``samples`` on a machine of these rates (1 is as without them), and the paces that tell them.
+
+    ``follows`` is the power by which the program does.
+    """
     if not quantity.timed or quantity.kind == "machine":
         return list(samples), []
-    pairs = zip(samples, rates, strict=True)
+    pairs = [(sample, rate**follows) for sample, rate in zip(samples, rates, strict=True)]
     values = [sample * rate if quantity.better == "higher" else sample / rate for sample, rate in pairs]
     # Calculating and reading do not become slower alike.
     return values, [Pace(70 * rate**1.2, 900 * rate**0.8) for rate in rates]
@@ -92,11 +95,13 @@ def result(
     others=0.02,
     luck=0.0,
     rates=None,
+    follows=1.0,
 ):
     """A result with noise of ``seed`` (None: without any).
 
     ``scale`` is called with quantity and settings, and says how many times slower a row is. ``luck`` is by which
-    share processes differ in all that they do. ``rates`` are the machine's in each process, and then rows tell paces.
+    share processes differ in all that they do. ``rates`` are the machine's in each process, and then rows tell paces;
+    ``follows`` is the power by which rows follow them.
     """
     random = None if seed is None else np.random.default_rng(seed)
     runs, rows = [], []
@@ -120,7 +125,7 @@ def result(
             samples = [shown] * repeats if random is None else noisy(shown, own, random, what=what)
             paces = []
             if rates is not None:
-                samples, paces = paced(QUANTITIES[what], samples, rates)
+                samples, paces = paced(QUANTITIES[what], samples, rates, follows)
             rows.append(make_row(index, what, settings, samples, paces))
     made = BenchResult(
         result_version=1,
