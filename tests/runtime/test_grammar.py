@@ -215,7 +215,7 @@ def check_written(spelled, kind, seed, size=None):
 @pytest.mark.parametrize("kind", KINDS)
 def test_whatever_a_model_wants_to_write_is_a_graph_within_the_limit(kind):
     """The purpose of it all. The limit too: a graph that is cut off is none; so is what is left at every label."""
-    for seed in range(max(RUNS // len(KINDS), 1)):
+    for seed in range(-(-RUNS // len(KINDS))):
         check_written(spelling(), kind, seed)
 
 
@@ -223,7 +223,7 @@ def test_whatever_a_model_wants_to_write_is_a_graph_within_the_limit(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_whatever_a_model_of_the_real_vocabulary_wants_to_write_is_a_graph(kind):
     """A head of 262,144 rows is one token short of the tokenizer; that of the 4B is longer."""
-    for seed in range(max(RUNS // 20 // len(KINDS), 1)):
+    for seed in range(-(-RUNS // (20 * len(KINDS)))):
         check_written(spelling(GEMMA), kind, seed, 262_144 if seed % 2 else 262_208)
 
 
