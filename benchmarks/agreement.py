@@ -72,7 +72,7 @@ def main() -> int:
     """The command line of this script."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tries", type=int, default=20)
-    parser.add_argument("--repeats", type=int, default=12)
+    parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--questions", type=int, default=2)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--bundle", type=Path, default=demo_bundle())

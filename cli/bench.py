@@ -49,7 +49,7 @@ def _numbers(_ctx: click.Context, _param: click.Parameter, value: str | None) ->
 @click.option("--threads", callback=_numbers, help="Threads of one operator, e.g. 1,2.  [default: one per core]")
 @click.option("--prefill", callback=_numbers, default="64,256,512", show_default=True, help="Lengths of prompts.")
 @click.option("--questions", type=click.IntRange(min=1), default=12, show_default=True, help="To ask, 12 at most.")
-@click.option("--repeats", type=click.IntRange(1, 1000), default=12, show_default=True, help="Processes of each run.")
+@click.option("--repeats", type=click.IntRange(1, 1000), default=15, show_default=True, help="Processes of each run.")
 @click.option("--samples", callback=_numbers, default="1,4", show_default=True, help="Graphs of a vote.")
 @click.option("--format", "form", type=click.Choice(FORMATS), help="Of the result.  [default: md, or --out's ending]")
 @click.option("--out", type=click.Path(path_type=Path), help="Write the result there; the table goes to stdout.")

@@ -17,11 +17,14 @@ import platform
 import random
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer
+from torch.overrides import TorchFunctionMode
 from torch.utils.data import DataLoader, Dataset
 from transformers import Gemma3ForCausalLM, Gemma3TextConfig
 
@@ -157,8 +160,9 @@ def train(
         model.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for optimizer in optimizers:
-            optimizer.step()
+        with _InFloat32() if device == "cpu" else nullcontext():
+            for optimizer in optimizers:
+                optimizer.step()
         losses.append(loss.item())
         if step % 100 == 99 or step == steps - 1:
             took = time.monotonic() - started
@@ -197,6 +201,16 @@ def _optimizers(model: Gemma3ForCausalLM) -> list[torch.optim.Optimizer]:
         torch.optim.Muon(matrices, lr=PEAK_LEARNING_RATE, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
         torch.optim.AdamW(groups, lr=PEAK_LEARNING_RATE, betas=(0.9, 0.98), fused=True),
     ]
+
+
+class _InFloat32(TorchFunctionMode):  # type: ignore[misc]
+    """Gives a copy where bfloat16 is asked for, as Muon does for its products: few processors multiply it, and on the
+    others a step takes some times as long."""
+
+    def __torch_function__(
+        self, function: Callable[..., Any], _types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        return args[0].clone() if function is torch.Tensor.bfloat16 else function(*args, **(kwargs or {}))
 
 
 def _recent(losses: list[float]) -> float:

@@ -44,7 +44,7 @@ class Plan:
     threads: tuple[int | None, ...] = (None,)
     prefill: tuple[int, ...] = (64, 256, 512)
     questions: int = 12
-    repeats: int = 12
+    repeats: int = 15
     samples: tuple[int, ...] = (1, 4)
     drag: float = 0.0
 

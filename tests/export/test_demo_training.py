@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+import torch
 
 from dagger_edge.export.demo.card import card_text
-from dagger_edge.export.demo.train import train
+from dagger_edge.export.demo.train import _InFloat32, train
 from dagger_edge.export.pipeline import export_checkpoint
 from dagger_edge.runtime.options import DecodeOptions
 from dagger_edge.runtime.solution import NoAnswerError
@@ -48,3 +50,20 @@ def test_the_card_is_made_of_the_record_and_the_report(checkpoint: Path) -> None
     counts = {"problems": 10, "answers_right": 9, "no_graph": 1, "flags": 20, "flags_right": 18}
     card = card_text(training, {"c: a set": counts})
     assert "| c: a set | 10 | 90.0% (59.6% to 98.2%) | 90.0% (69.9% to 97.2%) | 1 |" in card
+
+
+def test_a_step_in_float32_is_that_of_the_optimizer() -> None:
+    """Muon's products are of bfloat16 of its own accord, which is what the two may differ by."""
+    steps = []
+    for exact in (False, True):
+        torch.manual_seed(0)
+        matrix = torch.nn.Parameter(torch.randn(96, 32))
+        matrix.grad = torch.randn(96, 32)
+        gradient, before = matrix.grad.clone(), matrix.detach().clone()
+        optimizer = torch.optim.Muon([matrix], lr=0.1, weight_decay=0.0)
+        with _InFloat32() if exact else nullcontext():
+            optimizer.step()
+        assert torch.equal(matrix.grad, gradient)
+        steps.append((matrix.detach() - before).flatten())
+    assert torch.nn.functional.cosine_similarity(*steps, dim=0) > 0.999
+    assert not torch.equal(*steps)
