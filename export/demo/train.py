@@ -204,8 +204,8 @@ def _optimizers(model: Gemma3ForCausalLM) -> list[torch.optim.Optimizer]:
 
 
 class _InFloat32(TorchFunctionMode):  # type: ignore[misc]
-    """Gives a copy where bfloat16 is asked for, as Muon does for its products: few processors multiply it, and on the
-    others a step takes some times as long."""
+    """Gives a copy where bfloat16 is asked for, as Muon does for its products: few processors multiply it themselves,
+    and on the others that is most of a step's time."""
 
     def __torch_function__(
         self, function: Callable[..., Any], _types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None

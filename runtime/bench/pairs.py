@@ -11,9 +11,8 @@ from .rank import Samples
 from .rows import OURS, QUANTITIES, BenchResult, BenchRun, Pace, Row
 from .table import title
 
-# How far a program follows the machine's pace, as a power. By a regression over runs of one bundle it is about 3/4 for
-# single steps and 1/2 for prompts, where the yardstick's own noise makes it look less. A change counts that is there
-# at both ends: between the square root and all of it, two of twenty slowdowns by a fifth were too little for one.
+# How far a program follows the machine's pace, as a power: not known exactly, and less for prompts than for single
+# steps. A change counts that is there at both of these bounds, which docs/benchmarks.md gives the reason for.
 _FOLLOWS = (0.85, 0.6)
 
 _Key = tuple[str, str, tuple[tuple[str, int | str], ...]]
