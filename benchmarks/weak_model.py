@@ -1,8 +1,8 @@
 """What the runtime adds to a weak model: free, held to the grammar, and voted on.
 
-The model card says of DAGGER-4B-GRPO that it often writes malformed graphs. The nearest to such a model here is an early
-checkpoint of the demo (which rarely does: docs/evaluation.md). It answers new problems of the kinds that it is trained
-on (set (a) of the demo's card) in each way; the tables are those of `dagger-edge eval`. Run it from the
+The model card says of DAGGER-4B-GRPO that it often writes malformed graphs. The nearest to such a model here is an
+early checkpoint of the demo (which rarely does: docs/evaluation.md). It answers new problems of the kinds that it is
+trained on (set (a) of the demo's card) in each way; the tables are those of `dagger-edge eval`. Run it from the
 repository root in the export environment:
 
     python -m dagger_edge.export.demo.train WEAK --msvamp tests/data/msvamp_bn_gold.jsonl --steps 300
