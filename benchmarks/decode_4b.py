@@ -12,10 +12,10 @@ figures in the form of `dagger-edge bench`.
 
 Parts: the whole prompt, of which the first 512 ids are timed by themselves; the prompt after its fixed part, which the
 engine still has (ours from the bundle's snapshot), three times, of which the middle one counts; the answer's first ids
-one by one, in slices; and of ours, steps of several tokens, and whole answers with snapshot, forced tokens and drafts,
-which load the snapshot as the first question after a start does. A whole answer of a peer is its prompt and as many
-single steps as the answer has ids, of which so many as --steps are timed: those that are not are later ones, which cost
-a little more.
+one by one, in slices, by ours once with all logits and once with those that its grammar leaves a choice of; and of
+ours, steps of several tokens, and whole answers with snapshot, forced tokens and drafts, which load the snapshot as the
+first question after a start does. A whole answer of a peer is its prompt and as many single steps as the answer has
+ids, of which so many as --steps are timed: those that are not are later ones, which cost a little more.
 
 Where the bundles have a pruned head (`export --head grammar`), which is ours, --genai names one that has all rows.
 
@@ -35,8 +35,11 @@ from peers.task import Task
 
 _OURS, _PEERS = ("ours INT4", "ours INT8"), ("genai INT4", "llama.cpp Q4_0")
 _BARS = [
-    Bar("plain decode against genai", [("genai INT4", "token")], [("ours INT4", "token")], 1.0),
-    Bar("plain decode against llama.cpp", [("llama.cpp Q4_0", "token")], [("ours INT4", "token")], 1.0),
+    *[
+        Bar(f"plain decode against {told}{how}", [(name, "token")], [("ours INT4", key)], 1.0)
+        for told, name in (("genai", "genai INT4"), ("llama.cpp", "llama.cpp Q4_0"))
+        for how, key in (("", "token under the grammar"), (", ours with all logits", "token"))
+    ],
     Bar("512 tokens of a prompt", [(name, "prompt 512") for name in _PEERS], [(n, "prompt 512") for n in _OURS], 1.6),
     *[
         Bar(f"first token, whole prompt against snapshot, {name}", [(name, "prompt")], [(name, "resumed prompt")], 12.0)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import msgspec
 import numpy as np
 from tokenizers import Tokenizer
 
+from dagger_edge.export.head import HeadCut
 from dagger_edge.runtime.bench.provenance import provenance
 from dagger_edge.runtime.bundle import template_text
 from dagger_edge.runtime.cost import StepCost
@@ -43,17 +44,19 @@ class GoldReader:
     Attributes:
         sizes: ids of each step.
         asked: after how many of all of them it was to say what comes next.
+        asked_core: after how many of those the logits of core tokens were enough.
     """
 
     def __init__(self, prompt: Sequence[int], ids: Sequence[int], read: int) -> None:
-        self.length, self.sizes, self.asked = read, list[int](), 0
+        self.length, self.sizes, self.asked, self.asked_core = read, list[int](), 0, 0
         self._ids = [*prompt, *ids]
 
-    def feed(self, ids: Sequence[int], at: Positions = LAST) -> Any:
+    def feed(self, ids: Sequence[int], at: Positions = LAST, core: Collection[int] = ()) -> Any:
         """The wanted ids themselves, [len(at), 1]: see `wanted`."""
         self.length += len(ids)
         self.sizes.append(len(ids))
         self.asked += len(at)
+        self.asked_core += sum(position in core for position in at)
         # Behind a wrong guess there is nothing to want.
         places = [self.length + 1 + position for position in at]
         return np.array([[self._ids[place] if place < len(self._ids) else 0] for place in places])
@@ -80,11 +83,11 @@ def no_text(constraint: Constraint) -> str:  # noqa: ARG001
 
 
 def count(
-    rows: Sequence[dict[str, Any]], spelling: Spelling, prompt: Prompt, how: str, cost: StepCost
+    rows: Sequence[dict[str, Any]], spelling: Spelling, prompt: Prompt, how: str, cost: StepCost, words: Any
 ) -> dict[str, Any]:
-    """Means of a graph: tokens, steps, ids fed behind the prompt, after how many of them the model is asked, and
-    seconds of decoding by ``cost``, as if it were asked after all."""
-    record, tokens, sizes, asked = Record(), 0, list[int](), 0
+    """Means of a graph: tokens, steps, ids fed behind the prompt, after how many of them the model is asked, and for
+    ``words`` too, and seconds of decoding by ``cost``, as if it were asked after all."""
+    record, tokens, sizes, asked, asked_words = Record(), 0, list[int](), 0, 0
     for row in rows:
         question_ids = prompt.encode(row["question"])
         ids = spelling(Graph.parse(json.dumps(row["graph"])).to_json(fenced=True))
@@ -96,7 +99,7 @@ def count(
             drafter = GraphDrafter(row["question"], spelling, cost, record, text)
         found: list[int] = []
         limits = Limits((), _MAX_NEW_TOKENS, _CONTEXT)
-        grammar = GraphGrammar(spelling, _MAX_NEW_TOKENS)
+        grammar = GraphGrammar(spelling, _MAX_NEW_TOKENS, words)
         for emitted in decode(reader, question_ids, limits, constraint=grammar, choose=wanted, drafter=drafter):
             found += emitted.ids
         if found != ids:
@@ -104,12 +107,14 @@ def count(
         tokens += len(ids)
         sizes += reader.sizes
         asked += reader.asked
+        asked_words += reader.asked - reader.asked_core
     graphs = len(rows)
     return {
         "steps": round(len(sizes) / graphs, 1),
         "tokens_a_step": round(tokens / len(sizes), 2),
         "fed": round(sum(sizes) / graphs, 1),
         "asked": round(asked / graphs, 1),
+        "asked_words": round(asked_words / graphs, 1),
         "seconds_by_cost": round(sum(map(cost.of, sizes)) / graphs, 2),
         "plain_seconds_by_cost": round(cost.of(1) * tokens / graphs, 2),
     }
@@ -125,6 +130,9 @@ def main() -> int:
     tokenizer = Tokenizer.from_file(str(options.tokenizer))
     prompt = Prompt(tokenizer, template_text(options.template))
     spelling = Spelling(tokenizer, tokenizer.token_to_id("<end_of_turn>"))
+    cut = HeadCut.choose("grammar", options.tokenizer, spelling.size, ())
+    assert cut is not None
+    words = spelling.bits_without(cut.kept[: cut.core].tolist())
     rows = [json.loads(line) for line in options.data.read_text(encoding="utf-8").splitlines()]
     graphs = [Graph.parse(json.dumps(row["graph"])).to_json(fenced=True) for row in rows]
     result: dict[str, Any] = {
@@ -142,7 +150,7 @@ def main() -> int:
         result["costs"][name] = {
             "cost": dict(zip(cost.sizes, cost.seconds, strict=True)),
             **{
-                how: count(rows, spelling, prompt, how, cost)
+                how: count(rows, spelling, prompt, how, cost, words)
                 for how in ("forced tokens", "forced tokens, lookup", "forced tokens, lookup, structure")
             },
         }

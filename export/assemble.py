@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,13 +12,14 @@ import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
-from ..runtime.logits import LOGITS_POSITIONS
+from ..runtime.logits import CORE_POSITIONS, CORE_TOKENS, LOGITS_POSITIONS
 from ..runtime.session import REMOVED_LOGIT
 from .config import TextConfig
 from .folded import FoldedWeights
-from .fuse.ends import look_up_by_row, spread_logits
+from .fuse.ends import cut_head, look_up_by_row
 from .fuse.model import FusedModel
 from .fuse.traced import TracedGraph, unexpected
+from .head import HeadCut
 from .names import EMBEDDING, ROW_OF_ID
 from .recipe import Recipe
 from .storage.base import Storage
@@ -37,7 +40,8 @@ def assemble(
     ``past_key_values.{i}.key/value`` [batch, kv_heads, past, head_dim] in the recipe's type of activations.
     ``logits_positions`` int64 [kept] need not be fed: it is [-1], the last. Outputs: ``logits`` float32 [batch,
     kept, vocab], ``present.{i}.key/value`` [batch, kv_heads, past + step, head_dim]. Where the head is cut, logits of
-    ids without a row are `REMOVED_LOGIT`.
+    ids without a row are `REMOVED_LOGIT`. Where it is also the embedding, ``core_positions`` int64 [core] are more
+    positions, by default none, at which only the ids that the model's property ``core_tokens`` lists have logits.
 
     Returns:
         The graph, and the layout of the file beside it.
@@ -47,15 +51,21 @@ def assemble(
         UsageError: the recipe cannot store a weight of this model.
     """
     graph, layout, cut = fused.graph, Layout(), weights.cut
-    if cut is not None and config.tied:
-        recipe = replace(recipe, vocabulary=recipe.vocabulary.with_head(cut.rows))
-        look_up_by_row(graph)
-    for node in graph.live_nodes():
-        _store(graph, node, recipe, weights)
-    if recipe.activations != np.float32:
-        _widen_logits(graph)
+    # What the head's products make, and of which rows where they are not all of a tensor.
+    heads: dict[str, range | None] = {"logits": None}
     if cut is not None:
-        spread_logits(graph, cut.vocabulary - cut.rows, REMOVED_LOGIT)
+        groups = _groups(cut)
+        products = cut_head(graph, cut.vocabulary - cut.rows, REMOVED_LOGIT, split=config.tied and len(groups) > 1)
+        heads = dict.fromkeys(products)
+        if config.tied:
+            heads = dict(zip(products, groups, strict=True))
+            recipe = replace(recipe, vocabulary=recipe.vocabulary.with_head(groups))
+            look_up_by_row(graph)
+    for node in graph.live_nodes():
+        _store(graph, node, recipe, weights, heads)
+    if recipe.activations != np.float32:
+        for product in heads:
+            _widen(graph, product)
     nodes = graph.live_nodes()
     read = {name for node in nodes for name in node.input}
     initializers = [_typed(item, recipe) for name, item in graph.initializers.items() if name in read]
@@ -69,6 +79,8 @@ def assemble(
     body = helper.make_graph(nodes, "gemma3", _inputs(graph, recipe), _outputs(graph, config, recipe), initializers)
     model = helper.make_model(body, opset_imports=[helper.make_opsetid(*item) for item in _OPSETS])
     model.ir_version = _IR_VERSION
+    if cut is not None and len(heads) > 1:
+        helper.set_model_props(model, {CORE_TOKENS: json.dumps(cut.kept[: cut.core].tolist())})
     return model, layout
 
 
@@ -89,27 +101,37 @@ def _storage(name: str, shape: tuple[int, ...], recipe: Recipe) -> Storage:
     return recipe.vectors if len(shape) == 1 or name.startswith("rotary.") else recipe.storage(name)
 
 
-def _store(graph: TracedGraph, node: NodeProto, recipe: Recipe, weights: FoldedWeights) -> None:
-    """Replaces ``node`` where it reads a matrix of the checkpoint."""
+def _groups(cut: HeadCut) -> list[range]:
+    """The rows of each product of a head that is cut, where it shares the embedding's."""
+    return [range(cut.core), range(cut.core, cut.rows)] if cut.core else [range(cut.rows)]
+
+
+def _store(
+    graph: TracedGraph, node: NodeProto, recipe: Recipe, weights: FoldedWeights, heads: Mapping[str, range | None]
+) -> None:
+    """Replaces ``node`` where it reads a matrix of the checkpoint; ``heads`` are the rows of the head's products."""
     if node.op_type == "Gather" and node.input[0] == EMBEDDING:
         recipe.vocabulary.look_up(graph, node, EMBEDDING)
     transpose = graph.producer(node.input[1]) if node.op_type == "MatMul" else None
     if transpose is None or transpose.input[0] not in weights.names:
         return
     weight = transpose.input[0]
-    storage = recipe.vocabulary if weight == EMBEDDING else recipe.storage(weight)
     rows, columns = weights.shape(weight)
-    storage.multiply(graph, node, weight, (rows, columns))
+    if weight == EMBEDDING:
+        recipe.vocabulary.multiply(graph, node, weight, (rows, columns), heads[node.output[0]])
+    else:
+        recipe.storage(weight).multiply(graph, node, weight, (rows, columns))
 
 
-def _widen_logits(graph: TracedGraph) -> None:
+def _widen(graph: TracedGraph, product: str) -> None:
     """Callers get float32 whatever the type of the hidden states."""
-    head = graph.producer("logits")
+    head = graph.producer(product)
     if head is None:
-        raise unexpected("logits", "nothing makes them")
-    head.output[0] = "/lm_head/logits"
+        raise unexpected(product, "nothing makes it")
+    scope = head.name.rpartition("/")[0]
+    head.output[0] = f"{scope}/narrow"
     graph.put(head)
-    graph.add("Cast", ["/lm_head/logits"], ["logits"], "/lm_head/Cast", to=TensorProto.FLOAT)
+    graph.add("Cast", [f"{scope}/narrow"], [product], f"{scope}/Cast", to=TensorProto.FLOAT)
 
 
 def _typed(constant: TensorProto, recipe: Recipe) -> TensorProto:
@@ -121,7 +143,10 @@ def _typed(constant: TensorProto, recipe: Recipe) -> TensorProto:
 
 def _inputs(graph: TracedGraph, recipe: Recipe) -> list[ValueInfoProto]:
     inputs = [_cache(value, recipe) for value in graph.inputs if not value.name.endswith(".weight")]
-    return [*inputs, helper.make_tensor_value_info(LOGITS_POSITIONS, TensorProto.INT64, ["kept"])]
+    for name, length in ((LOGITS_POSITIONS, "kept"), (CORE_POSITIONS, "core")):
+        if name in graph.initializers:
+            inputs.append(helper.make_tensor_value_info(name, TensorProto.INT64, [length]))
+    return inputs
 
 
 def _outputs(graph: TracedGraph, config: TextConfig, recipe: Recipe) -> list[ValueInfoProto]:

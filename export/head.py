@@ -4,12 +4,15 @@ Most of Gemma's vocabulary is of other scripts. A grammar for graphs never asks 
 not be read at every step. ``grammar`` keeps every token that is made of `CHARSET` alone: under such a grammar it
 loses nothing. ``short`` keeps fewer pieces of Latin words. It still spells every such text, but not always in the
 tokens that the model would have chosen.
+
+Most places of a graph have room for keys, operations and digits alone. The rows of these come first, and are a product
+of their own, so that the others, of words, are read where words may come (`runtime.logits`).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -24,6 +27,7 @@ from ..runtime.graph.charset import ASCII, CHARSET, writes_graphs
 from ..runtime.graph.node import FINAL_ID
 from ..runtime.manifest import HeadName
 from ..runtime.token_tables import spell
+from .storage.base import TILE
 
 _SPACE = "▁"
 _BYTE = re.compile(r"<0x([0-9A-F]{2})>")
@@ -33,6 +37,7 @@ _LETTER = re.compile("[A-Za-z]")
 # Latin pieces that ``short`` keeps: of so many letters, or among the first entries. BPE numbers its pieces in the
 # order in which it made them, common ones first.
 _SHORT_LETTERS, _COMMON_IDS = 2, 24_576
+_DIGITS = re.compile("[0-9]+")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,13 +46,15 @@ class HeadCut:
 
     Attributes:
         name: which cut, for the manifest.
-        kept: the ids that have a row, int64 [rows], ascending.
+        kept: the ids that have a row, int64 [rows], in the order of the rows.
         vocabulary: how many ids there are.
+        core: how many of the rows, the first ones, are of the tokens that a graph's structure is written with.
     """
 
     name: str
     kept: NDArray[np.int64]
     vocabulary: int
+    core: int
 
     @classmethod
     def choose(cls, name: HeadName, tokenizer: Path, vocabulary: int, stop: Collection[int]) -> Self | None:
@@ -71,7 +78,8 @@ class HeadCut:
             kept = {index for index in kept if _is_short(index, texts[index])} | kept & _style_ids(opened)
         _check_spelling({texts[index] for index in kept})
         kept.update(index for index in stop if index < vocabulary)  # others are an error of the manifest
-        return cls(name, np.array(sorted(kept), np.int64), vocabulary)
+        core = _core_first(sorted(kept), texts)
+        return cls(name, np.concatenate(core), vocabulary, len(core[0]))
 
     @property
     def rows(self) -> int:
@@ -109,12 +117,44 @@ def _is_short(index: int, text: str) -> bool:
     return not latin or index < _COMMON_IDS or len(_LETTER.findall(text)) <= _SHORT_LETTERS
 
 
-def _style_ids(tokenizer: Tokenizer) -> set[int]:
-    """The tokens of a graph's fence, fields, operations and ids as models are trained to write them."""
-    inputs = [Node(f"n{number}", "const", val=number, distractor=number == 1) for number in range(1, 4)]
+def _style(label: str) -> str:
+    """A graph with all fields and operations as models are trained to write them."""
+    inputs = [Node(f"n{number}", "const", val=number, distractor=number == 1) for number in (1, 2, -3.5)]
     operations = [Node(f"n{number}", name, args=("n1", "n2", "n3")) for number, name in enumerate(OPS, 4)]
-    graph = Graph((*inputs, *operations, Node(FINAL_ID, "identity", args=("n1",), label="চূড়ান্ত উত্তর")))
-    return set(tokenizer.encode(graph.to_json(fenced=True), add_special_tokens=False).ids)
+    graph = Graph((*inputs, *operations, Node(FINAL_ID, "identity", args=("n1",), label=label)))
+    return graph.to_json(fenced=True)
+
+
+def _style_ids(tokenizer: Tokenizer) -> set[int]:
+    """The tokens of a graph's fence, fields, operations and ids."""
+    return set(tokenizer.encode(_style("চূড়ান্ত উত্তর"), add_special_tokens=False).ids)
+
+
+def _core_first(kept: Sequence[int], texts: Mapping[int, str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The ids of ``kept`` that are pieces of a graph's structure, whatever its numbers, and the others.
+
+    The first are filled up to whole tiles; there are none where that would be all.
+    """
+    structure = _alike(_style(""))
+    pieces = [index for index in kept if (text := texts.get(index)) and _alike(_as_ascii(text)) in structure]
+    chosen = set(pieces)
+    others = [index for index in kept if index not in chosen]
+    missing = -len(pieces) % TILE
+    core, words = sorted([*pieces, *others[:missing]]), others[missing:]
+    if not words:
+        core, words = [], list(kept)
+    return np.array(core, np.int64), np.array(words, np.int64)
+
+
+def _alike(text: str) -> str:
+    """``text`` with the same digit for every number."""
+    return _DIGITS.sub("1", text)
+
+
+def _as_ascii(text: str) -> str:
+    """What a token of a single byte stands for where that is a character; ``text`` as it is otherwise."""
+    byte = _BYTE.fullmatch(text)
+    return chr(int(byte[1], 16)) if byte else text
 
 
 def _check_spelling(texts: set[str]) -> None:

@@ -78,6 +78,8 @@ def write_model(
         done["embedding"] = f"int8 in blocks of {recipe.vocabulary.size}"
     if cut is not None:
         done |= {"head_cut": cut.name, "head_rows": cut.rows}
+        if config.tied and cut.core:
+            done["head_core_rows"] = cut.core
     parameters = sum(prod(size) for size in config.tensor_shapes.values())
     progress(f"tracing {parameters / 1e6:,.1f} million parameters")
     fused = fuse(trace_skeleton(config, writer.folder), config, scale)

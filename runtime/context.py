@@ -7,7 +7,7 @@ once (IO binding), on the CPU and on CUDA alike, and grow by copying, a layer at
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -49,8 +49,9 @@ class Context:
         """The length of the first row."""
         return self.lengths[0]
 
-    def feed(self, ids: Sequence[int], at: Positions = LAST) -> Logits:
-        """Reads ``ids`` in the only row; logits [len(at), vocab] after those of them that are ``at`` these positions.
+    def feed(self, ids: Sequence[int], at: Positions = LAST, core: Collection[int] = ()) -> Logits:
+        """Reads ``ids`` in the only row; logits [len(at), vocab] after those of them that are ``at`` these positions,
+        at those in ``core`` perhaps of the session's core tokens alone.
 
         Raises:
             UsageError: it would be longer than the model's context.
@@ -60,26 +61,27 @@ class Context:
         begin, keep = 0, -min(at)
         while len(ids) - begin > max(CHUNK, keep):
             end = min(begin + CHUNK, len(ids) - keep)
-            self._step(np.array([ids[begin:end]], np.int64), LAST)
+            self._step(np.array([ids[begin:end]], np.int64), LAST, LAST)
             begin = end
-        logits: Logits = self._step(np.array([ids[begin:]], np.int64), at)[0]
+        logits: Logits = self._step(np.array([ids[begin:]], np.int64), at, core)[0]
         return logits
 
-    def feed_rows(self, ids: Sequence[int]) -> Logits:
-        """Reads one id in every row; logits [rows, vocab]. Errors as of `feed`.
+    def feed_rows(self, ids: Sequence[int], *, core: bool = False) -> Logits:
+        """Reads one id in every row; logits [rows, vocab], with ``core`` perhaps of the session's core tokens alone.
+        Errors as of `feed`.
 
         One, since onnxruntime's GroupQueryAttention takes several behind a cache for a single row only.
         """
-        return self._step(np.array(ids, np.int64)[:, None], LAST)[:, 0]
+        return self._step(np.array(ids, np.int64)[:, None], LAST, LAST if core else ())[:, 0]
 
-    def _step(self, ids: NDArray[np.int64], at: Positions) -> Logits:
+    def _step(self, ids: NDArray[np.int64], at: Positions, core: Collection[int]) -> Logits:
         lengths = [length + ids.shape[1] for length in self.lengths]
         total = max(lengths)
         if total > self._limit:
             raise UsageError(f"{total:,} tokens are more than the model's context of {self._limit:,}: ask for less")
         self._buffers.reserve(total)
         mask = (np.arange(total) < np.array(lengths)[:, None]).astype(np.int64)
-        logits = self._buffers.run(ids, mask, at)
+        logits = self._buffers.run(ids, mask, at, core)
         self.lengths = lengths
         return logits
 
@@ -157,9 +159,9 @@ class _Buffers:
         self._arrays = [np.empty(shape, dtype) for shape, dtype in session.cache_buffers(rows, capacity)]
         self._bind()
 
-    def run(self, ids: NDArray[np.int64], mask: NDArray[np.int64], at: Positions) -> Logits:
+    def run(self, ids: NDArray[np.int64], mask: NDArray[np.int64], at: Positions, core: Collection[int]) -> Logits:
         """Logits [rows, len(at), vocab]."""
-        return self._session.run_bound(self._binding, ids, mask, at)
+        return self._session.run_bound(self._binding, ids, mask, at, core)
 
     def edit(self, change: Callable[[int, NDArray[Any]], None]) -> None:
         """Calls ``change`` with the number and the array of every buffer, which it may write to."""

@@ -35,8 +35,9 @@ class Reader(Protocol):
     def length(self) -> int:
         """How many ids were read."""
 
-    def feed(self, ids: Sequence[int], at: Positions = LAST) -> Logits:
-        """Reads ``ids``; logits [len(at), vocab] after those of them that are ``at`` these positions."""
+    def feed(self, ids: Sequence[int], at: Positions = LAST, core: Collection[int] = ()) -> Logits:
+        """Reads ``ids``; logits [len(at), vocab] after those of them that are ``at`` these positions; at those in
+        ``core``, those of tokens beyond the core (`logits`) need not be right."""
 
     def rewind(self, length: int) -> None:
         """Forgets all but the first ``length`` ids."""
@@ -48,6 +49,10 @@ class Constraint(Protocol):
     @property
     def finished(self) -> bool:
         """Whether nothing may come any more."""
+
+    @property
+    def core_only(self) -> bool:
+        """Whether the logits of core tokens are enough to choose what comes next."""
 
     def forced(self) -> Sequence[int]:
         """The ids that come next whatever the model says; there may be none."""
@@ -69,6 +74,7 @@ class Free:
     """Allows everything."""
 
     finished = False
+    core_only = False
 
     def forced(self) -> Sequence[int]:
         return ()
@@ -91,11 +97,18 @@ Choose = Callable[[Logits, Constraint, int], int]
 
 
 class Draft(NamedTuple):
-    """Ids that may come next, and the places among them where there is no choice if those before are right: 0 is the
-    first id's, ``len(ids)`` that of the id after the last. What the model says there is not computed."""
+    """Ids that may come next, and what is known of places among them if those before are right: 0 is the first id's,
+    ``len(ids)`` that of the id after the last.
+
+    Attributes:
+        ids: the guesses.
+        forced: places where there is no choice; what the model says there is not computed.
+        core: places where the logits of core tokens are enough.
+    """
 
     ids: Sequence[int]
     forced: Collection[int] = ()
+    core: Collection[int] = ()
 
 
 class Drafter(Protocol):
@@ -209,12 +222,13 @@ def decode(
         draft = drafter.guess(constraint, ids, len(pending), room - 1)
         guesses = list(draft.ids[: room - 1])
         before = len(ids)
-        rows = _ask(model, pending, guesses, draft.forced)
+        core = {place for place in draft.core if place} | ({0} if constraint.core_only else set())
+        rows = _ask(model, pending, guesses, draft.forced, core)
         stopped = False
         for place, guess in enumerate([*guesses, None]):
             if following := constraint.forced():
                 token = following[0]
-            elif place in rows:
+            elif place in rows and (place not in core or constraint.core_only):
                 token = choose(rows[place], constraint, len(ids) - len(prompt))
             else:
                 break
@@ -288,11 +302,14 @@ def next_token(logits: Logits, constraint: Constraint, choose: Choose, position:
     return forced[0] if forced else choose(logits, constraint, position)
 
 
-def _ask(model: Reader, pending: Sequence[int], guesses: Sequence[int], forced: Collection[int]) -> dict[int, Logits]:
+def _ask(
+    model: Reader, pending: Sequence[int], guesses: Sequence[int], forced: Collection[int], core: Collection[int]
+) -> dict[int, Logits]:
     """Reads both; the logits [vocab] at each place of `Draft` that is not forced. The first, behind `take_forced`,
     never is."""
     places = [0, *(place for place in range(1, len(guesses) + 1) if place not in forced)]
-    found = model.feed([*pending, *guesses], [place - len(guesses) - 1 for place in places])
+    end = len(guesses) + 1
+    found = model.feed([*pending, *guesses], [place - end for place in places], {place - end for place in core})
     return dict(zip(places, found, strict=True))
 
 

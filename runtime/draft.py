@@ -56,6 +56,14 @@ class _Drafted(NamedTuple):
     place: str
 
 
+class _Place(NamedTuple):
+    """What is known of a place of a draft: its id, where there is one, and whether it is forced, or one of the core."""
+
+    item: _Drafted | None
+    forced: bool
+    core: bool
+
+
 class GraphDrafter:
     """Guesses for the answer to one question: a `decode.Drafter`.
 
@@ -83,11 +91,12 @@ class GraphDrafter:
     def guess(self, constraint: Constraint, ids: Sequence[int], pending: int, room: int) -> Draft:
         """See `decode.Drafter`."""
         self._lookup.extend(ids)
-        draft, seen = list[_Drafted](), list[_Drafted]()
+        draft, seen = list[_Drafted](), list[_Place]()
         probability, value, best, length = 1.0, 0.0, 0.0, 0
-        for item in self._items(constraint.fork(), draft):
-            seen.append(item)
-            if len(draft) == min(room, _LONGEST):
+        for place in self._places(constraint.fork(), draft):
+            seen.append(place)
+            item = place.item
+            if item is None or len(draft) == min(room, _LONGEST):
                 break
             size = pending + len(draft)
             share = self._cost.of(size + 1) - self._cost.of(size)
@@ -101,8 +110,9 @@ class GraphDrafter:
             if item.place and value > best:
                 best, length = value, len(draft)
         self._draft = draft[:length]
-        forced = [place for place, item in enumerate(seen[: length + 1]) if not item.place]
-        return Draft([item.token for item in self._draft], forced)
+        forced = [index for index, place in enumerate(seen[: length + 1]) if place.forced]
+        core = [index for index, place in enumerate(seen[: length + 1]) if place.core]
+        return Draft([item.token for item in self._draft], forced, core)
 
     def learn(self, accepted: int) -> None:
         """See `decode.Drafter`."""
@@ -110,8 +120,8 @@ class GraphDrafter:
             if item.place:
                 self._record.note(item.place, right=index < accepted)
 
-    def _items(self, fork: Constraint, draft: Sequence[_Drafted]) -> Iterator[_Drafted]:
-        """Ids one by one, as far as there are guesses; ``draft`` holds those that were taken."""
+    def _places(self, fork: Constraint, draft: Sequence[_Drafted]) -> Iterator[_Place]:
+        """Places one by one, up to the first without a guess; ``draft`` holds the ids that were taken."""
         queue: Iterator[_Drafted] = iter(())
         while not fork.finished:
             if forced := fork.forced():
@@ -121,10 +131,12 @@ class GraphDrafter:
                 item = next(queue, None)
                 if item is None or not fork.allows(item.token):
                     queue, item = self._start(fork, draft)
+            yield _Place(item, bool(forced), fork.core_only)
             if item is None:
                 return
-            yield item
             fork.accept(item.token)
+        # Nothing comes after the end: there is nothing to choose.
+        yield _Place(None, forced=True, core=True)
 
     def _start(self, fork: Constraint, draft: Sequence[_Drafted]) -> tuple[Iterator[_Drafted], _Drafted | None]:
         """The first guess that is allowed, and what comes after it."""

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from .bundle import Bundle
 from .context import Context
@@ -65,6 +69,12 @@ class Engine:
             self._known_spelling = Spelling(self._tokenizer, self._manifest.special_ids.end_of_turn)
         return self._known_spelling
 
+    @cached_property
+    def _words(self) -> NDArray[np.uint8] | None:
+        """The tokens beyond the core; None where the model has none."""
+        core = self.session.core_tokens
+        return self._spelling.bits_without(core) if core else None
+
     def spell(self, ids: Sequence[int]) -> bytes:
         """What ``ids`` spell, in UTF-8 unless a model wrote single bytes."""
         return self._spelling.spell(ids)
@@ -104,7 +114,9 @@ class Engine:
         return Limits(stop_ids, options.max_new_tokens, self._manifest.architecture.context_length)
 
     def _constraint(self, prompt: Sequence[int], limits: Limits, options: DecodeOptions) -> Constraint:
-        return GraphGrammar(self._spelling, limits.room(len(prompt))) if options.grammar else Free()
+        if not options.grammar:
+            return Free()
+        return GraphGrammar(self._spelling, limits.room(len(prompt)), self._words)
 
     def _drafter(self, question: str, options: DecodeOptions) -> Drafter:
         if not options.drafts:

@@ -47,6 +47,8 @@ _BYTES_A_CHAR = 3
 _LABEL_CHARS = CHARSET - frozenset('"\\\n<>[]{}`')
 _LABEL_BEGINS = frozenset(char for char in BENGALI | ASCII if char.isalnum())
 _ID = re.compile(rb'\{"id": "(\w+)"')
+# Text from the last label's beginning on that ends in the label, which has no quotes, or in an id.
+_IN_WORDS = re.compile(rb'[^"]*\Z|(?s:.*)"id": "\w*\Z')
 
 
 class GraphGrammar:
@@ -55,6 +57,7 @@ class GraphGrammar:
     Args:
         spelling: of the bundle's tokenizer.
         budget: tokens that the text may have; the graph is closed before they are used up.
+        words: all tokens but the core ones, as of `Spelling.bits_without`; None where there is no core.
 
     Attributes:
         text: all that was written, in UTF-8.
@@ -65,20 +68,30 @@ class GraphGrammar:
         UsageError: the budget is too small for the smallest graph.
     """
 
-    def __init__(self, spelling: Spelling, budget: int) -> None:
-        self._spelling, self._left = spelling, budget
+    def __init__(self, spelling: Spelling, budget: int, words: NDArray[np.uint8] | None = None) -> None:
+        self._spelling, self._left, self._words = spelling, budget, words
         self.text, self.ids, self.label_begin = b"", list[str](), 0
         if budget < LEAST_BUDGET:
             least = f"allow {LEAST_BUDGET:,} or more"
             raise UsageError(f"a limit of {budget:,} new tokens leaves no room for a graph: {least}")
-        # None where it was not asked for since the last token.
+        # None where they were not asked for since the last token.
         self._forced: list[int] | None = None
+        self._core_only: bool | None = None
         self._matcher = spelling.matcher(_lark(f"{_literal(_OPENING)} first_node", self.ids, _LEAST))
 
     @property
     def finished(self) -> bool:
         """Whether the graph is complete; nothing may come after it."""
         return self._is_last and self.text.endswith(_CLOSING.encode())
+
+    @property
+    def core_only(self) -> bool:
+        """Whether the logits of core tokens are enough to choose what comes next."""
+        if self._words is None:
+            return False
+        if self._core_only is None:
+            self._core_only = bool(self.forced()) or self.finished or not self._allows_words(self._words)
+        return self._core_only
 
     def forced(self) -> Sequence[int]:
         """The ids that come next whatever the model says; there may be none."""
@@ -159,7 +172,16 @@ class GraphGrammar:
         self._forced = None
         self._consume(token)
 
+    def _allows_words(self, words: NDArray[np.uint8]) -> bool:
+        """Whether a token of ``words`` may come next."""
+        if _IN_WORDS.match(self.text, self.label_begin):
+            return True  # as its mask would say, which is ten times the work of others
+        allowed = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
+        self._check_matcher()
+        return bool((allowed[: len(words)] & words[: len(allowed)]).any())
+
     def _consume(self, token: int) -> None:
+        self._core_only = None
         self._matcher.consume_token(token)
         self._check_matcher()
 

@@ -25,6 +25,11 @@ class Row:
     # How many of its ids the model has read.
     read: int = 0
 
+    @property
+    def core_only(self) -> bool:
+        """Whether the logits of core tokens are enough behind the id that is read next."""
+        return self.read + 1 < len(self.ids) or self.constraint.core_only
+
     def go_on(self, limits: Limits, room: int) -> None:
         """Takes what is forced, and notes whether that was the end."""
         self.ids += take_forced(self.constraint, room - len(self.ids))
@@ -76,7 +81,8 @@ def decode_rows(
         row.choose_next(logits[0], limits, room)
     while active := _leave(context, active):
         yield len(active)
-        found = context.feed_rows([row.ids[row.read] for row in active])
+        core = all(row.core_only for row in active)
+        found = context.feed_rows([row.ids[row.read] for row in active], core=core)
         for row, logits_of_row in zip(active, found, strict=True):
             row.read += 1
             row.choose_next(logits_of_row, limits, room)

@@ -6,16 +6,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Annotated, Any, NamedTuple, NoReturn
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import BundleError, ModelError, ProviderError, UsageError
-from .logits import Logits, LogitsInput, Positions, last
+from .logits import CORE_TOKENS, Logits, LogitsInput, Positions, last
 from .ort import (
     PROVIDERS,
     Provider,
@@ -37,7 +38,8 @@ _MASK = "attention_mask"
 _PAST = "past_key_values"
 _PRESENT = "present"
 _KINDS = ("key", "value")
-# The logit of every token that a pruned head has no row for. Finite: callers take infinity for a broken model.
+# The logit of every token that a pruned head has no row for, or whose row was not read. Finite: callers take infinity
+# for a broken model.
 REMOVED_LOGIT = -1e9
 _CACHE_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
@@ -60,6 +62,7 @@ class Session:
         provider: ``cpu`` or ``cuda``.
         threads: as asked for; None where that was left to onnxruntime.
         cache_places: of every array of a cache, in order: its layer, and whether it holds keys (0) or values (1).
+        core_tokens: the ids that have logits where these are enough (`logits`); empty where all ids always have.
 
     Args:
         model: path of the ONNX file; its weights lie beside it.
@@ -106,8 +109,11 @@ class Session:
             )
         self._past = [value for value in self._session.get_inputs() if value.name.startswith(_PAST)]
         self._outputs = ["logits", *(past.name.replace(_PAST, _PRESENT, 1) for past in self._past)]
-        self._logits = LogitsInput.among(optional_inputs(self._session))
         self.provider, self.threads = provider, threads
+        self._logits = LogitsInput.among(optional_inputs(self._session))
+        # Tried on the CPU alone: the others' kernels may not know products of no rows.
+        self._logits = self._logits._replace(splits=self._logits.splits and provider == "cpu")
+        self.core_tokens = self._core_tokens(model) if self._logits.splits else ()
         self._check_interface(model)
         self.cache_places = [_place(past.name) for past in self._past]
 
@@ -180,13 +186,21 @@ class Session:
             if self.provider != "cpu":
                 value.update_inplace(array)
 
-    def run_bound(self, binding: Any, ids: NDArray[np.int64], mask: NDArray[np.int64], at: Positions) -> Logits:
+    def run_bound(
+        self,
+        binding: Any,
+        ids: NDArray[np.int64],
+        mask: NDArray[np.int64],
+        at: Positions,
+        core: Collection[int] = (),
+    ) -> Logits:
         """Feeds ``ids`` [batch, step] behind what ``mask`` [batch, total] says is in the buffers of `bind_cache`.
 
-        Returns logits [batch, len(at), vocab]; errors as of `step`.
+        Returns logits [batch, len(at), vocab]; at the positions in ``core``, all but those of `core_tokens` may be
+        `REMOVED_LOGIT`. Errors as of `step`.
         """
         make = load_onnxruntime().OrtValue.ortvalue_from_numpy
-        feed = {_INPUT_IDS: ids, _MASK: mask} | self._logits.feed(at)
+        feed = {_INPUT_IDS: ids, _MASK: mask} | self._logits.feed(at, core)
         try:
             for name, array in feed.items():
                 # bind_cpu_input knows no optional inputs.
@@ -197,7 +211,14 @@ class Session:
             logits: Logits = binding.get_outputs()[-1].numpy()
         except Exception as error:  # as above
             self._failed(error, ids.shape[1])
-        return self._logits.choose(logits, at)
+        return self._logits.choose(logits, at, core)
+
+    def _core_tokens(self, model: Path) -> tuple[int, ...]:
+        listed = self._session.get_modelmeta().custom_metadata_map.get(CORE_TOKENS, "")
+        try:
+            return msgspec.json.decode(listed, type=tuple[Annotated[int, msgspec.Meta(ge=0, lt=1 << 24)], ...])
+        except msgspec.DecodeError:
+            raise BundleError(f"{model}: it does not say which its core tokens are; export it again") from None
 
     def _failed(self, error: Exception, length: int) -> NoReturn:
         kind = ModelError if self.provider == "cpu" else ProviderError

@@ -10,6 +10,9 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from .byte_pairs import BytePairs
 from .errors import BundleError, ModelError
 from .graph.charset import writes_graphs
@@ -55,6 +58,12 @@ class Spelling:
     def spell(self, ids: Sequence[int]) -> bytes:
         """What ``ids`` spell."""
         return b"".join([self._bytes[index] for index in ids])
+
+    def bits_without(self, ids: Sequence[int]) -> NDArray[np.uint8]:
+        """All tokens but ``ids`` as matchers write masks: a bit each, the lowest of a byte first."""
+        bits = np.ones(self.size, np.bool_)
+        bits[[index for index in ids if index < self.size]] = False
+        return np.packbits(bits, bitorder="little")
 
     def matcher(self, grammar: str) -> llguidance.LLMatcher:
         """A matcher of ``grammar``, in llguidance's kind of Lark, whose text is of `CHARSET` alone.

@@ -110,6 +110,7 @@ _COLUMNS: Sequence[tuple[str, str, dict[str, Setting]]] = (
     ("first token, cache off, s", "first token", {"start": "whole prompt"}),
     ("cache on, s", "first token", {"start": "prompt cache"}),
     ("a token, ms", "plain token", {}),
+    ("under the grammar, ms", "plain token", {"decoding": "grammar"}),
     ("answer, cache off, s", "answer", {"start": "whole prompt", "decoding": "plain"}),
     ("cache on, s", "answer", {"start": "prompt cache", "decoding": "plain"}),
     ("all that we have, s", "answer", {"decoding": "grammar and drafts"}),
@@ -161,6 +162,7 @@ _BEST: dict[str, Setting] = {"decoding": "grammar and drafts"}
 _RATIOS: Sequence[tuple[str, str, dict[str, Setting], dict[str, Setting]]] = (
     ("512 tokens read", "prefill", {"tokens": 512}, {"tokens": 512}),
     ("a token", "plain token", {}, {}),
+    ("ours under the grammar", "plain token", {}, {"decoding": "grammar"}),
     ("answer, its cache off", "answer", _PLAIN_OFF, _BEST),
     ("answer, its cache on", "answer", _PLAIN_ON, _BEST),
 )

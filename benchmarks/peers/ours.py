@@ -18,7 +18,7 @@ from dagger_edge.runtime.cost import DEFAULT, StepCost
 from dagger_edge.runtime.decode import Constraint, Limits, check_finite, decode
 from dagger_edge.runtime.draft import GraphDrafter, Record
 from dagger_edge.runtime.grammar import GraphGrammar
-from dagger_edge.runtime.logits import last
+from dagger_edge.runtime.logits import LAST, last
 from dagger_edge.runtime.opening import open_parts
 from dagger_edge.runtime.ort import onnxruntime_version
 from dagger_edge.runtime.prompt import Prompt
@@ -38,6 +38,8 @@ class Ours:
         if spelling is None:
             raise SystemExit(f"{folder}: its tokenizer is of a kind that graphs are not written with")
         self._spelling = spelling
+        self._words = spelling.bits_without(session.core_tokens) if session.core_tokens else None
+        self._grammar = GraphGrammar(spelling, _MAX_NEW_TOKENS, self._words)
         self._snapshot = self._bundle.snapshot(Prompt(tokenizer, self._bundle.prompt_template).prefix_ids)
         self._limit = self._bundle.manifest.architecture.context_length
         self._context = Context(session, limit=self._limit)
@@ -45,7 +47,7 @@ class Ours:
 
     @property
     def extra(self) -> dict[str, Callable[[Request], Answer]]:
-        return {"steps": self._steps, "rows": self._rows, "answer": self._answer}
+        return {"held": self._held, "steps": self._steps, "rows": self._rows, "answer": self._answer}
 
     def feed(self, ids: Sequence[int]) -> NDArray[np.float32]:
         return self._context.feed(ids)[-1]
@@ -81,6 +83,24 @@ class Ours:
             "snapshot": self._snapshot is not None,
             "settings": {"intra_op_num_threads": self._threads, "verify": False},
         }
+
+    def _held(self, request: Request) -> Answer:
+        """{"do": "held", "ids": [...], "begins": bool}: reads the last ids again, one by one, under the grammar.
+
+        {"seconds": [of each]}, the grammar's own time with it. Nothing is skipped or guessed; the logits are those of
+        the tokens that the grammar may let in behind an id. ``begins``: the answer begins with these ids.
+        """
+        if request["begins"]:
+            self._grammar = GraphGrammar(self._spelling, _MAX_NEW_TOKENS, self._words)
+        self._context.rewind(self._context.length - len(request["ids"]))
+        seconds = []
+        for token in request["ids"]:
+            begin = time.perf_counter()
+            self._grammar.accept(token)
+            logits = self._context.feed([token], LAST, LAST if self._grammar.core_only else ())[-1]
+            _look(logits)
+            seconds.append(time.perf_counter() - begin)
+        return {"seconds": seconds}
 
     def _steps(self, request: Request) -> Answer:
         """{"do": "steps", "ids": [...], "sizes": [1, 2, ...], "repeats": n}: median seconds of a step of each size, in
@@ -122,8 +142,7 @@ class Ours:
         wanted = request["ids"]
 
         def choose(logits: NDArray[np.float32], constraint: Constraint, position: int) -> int:
-            check_finite(logits)
-            logits.argmax()
+            _look(logits)
             token: int = wanted[position]
             if not constraint.allows(token):
                 raise SystemExit(f"the grammar does not allow id {token} at {position}")
@@ -135,7 +154,7 @@ class Ours:
         # As of the first question after a start: nothing is known yet of how often guesses are right.
         drafter = GraphDrafter(request["question"], self._spelling, self._cost, Record(), _text)
         limits = Limits((), _MAX_NEW_TOKENS, self._limit)
-        grammar = GraphGrammar(self._spelling, _MAX_NEW_TOKENS)
+        grammar = GraphGrammar(self._spelling, _MAX_NEW_TOKENS, self._words)
         written, steps = [], []
         for event in decode(
             self._context, request["prompt"], limits, constraint=grammar, choose=choose, drafter=drafter
@@ -147,6 +166,12 @@ class Ours:
         if written != wanted:
             raise SystemExit("another answer was written than the one that was wanted")
         return {"seconds": [loaded, seconds], "steps": len(steps), "fed": sum(steps)}
+
+
+def _look(logits: NDArray[np.float32]) -> None:
+    """What greedy decoding does with logits where the likeliest token may come."""
+    check_finite(logits)
+    logits.argmax()
 
 
 def _text(grammar: Any) -> str:

@@ -111,7 +111,7 @@ class Race:
     def _parts(self, engines: list[Peer], number: int) -> dict[str, dict[str, Any]]:
         """The answers, by engine and request; the seconds of its single steps are joined."""
         task = self.task
-        rows: dict[str, dict[str, Any]] = {engine.name: {"write": {"seconds": []}} for engine in engines}
+        rows: dict[str, dict[str, Any]] = {engine.name: {} for engine in engines}
         own = [engine for engine in engines if engine.name.startswith("ours")]
 
         def each(some: list[Peer], do: str, times: int = 1, **request: Any) -> None:
@@ -125,11 +125,13 @@ class Race:
         each(engines, "read", ids=task.prompt, cut=min(_CUT, len(task.prompt)))
         each(engines, "keep", length=task.fixed)
         each(engines, "resume", _REPEATS, ids=task.prompt[task.fixed :])
-        for part in np.array_split(np.array(task.answer[: self.steps]), _SLICES):
+        for index, part in enumerate(np.array_split(np.array(task.answer[: self.steps]), _SLICES)):
             for engine in engines:
-                seconds = engine.ask("write", ids=part.tolist())["seconds"]
-                rows[engine.name]["write"]["seconds"] += seconds
-                say(f"round {number + 1}: {engine.name} write {len(part)} ids in {sum(seconds):.2f} s")
+                requests = {"write": {}, **({"held": {"begins": index == 0}} if engine in own else {})}
+                for do, request in requests.items():
+                    seconds = engine.ask(do, ids=part.tolist(), **request)["seconds"]
+                    rows[engine.name].setdefault(do, {"seconds": []})["seconds"] += seconds
+                    say(f"round {number + 1}: {engine.name} {do} {len(part)} ids in {sum(seconds):.2f} s")
         each(own, "steps", ids=task.answer[: max(_SIZES)], sizes=_SIZES, repeats=_REPEATS)
         each(own, "answer", question=task.question, prompt=task.prompt, ids=task.answer)
         return rows

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import median
+from statistics import mean, median
 from typing import Any, NamedTuple
 
 Row = dict[str, Any]
@@ -120,7 +120,7 @@ def _figures_in_order(row: dict[str, Row]) -> list[str]:
 
 def _figures(row: Row, answer: int) -> Row:
     """One engine's figures in one round."""
-    token = sum(row["write"]["seconds"]) / len(row["write"]["seconds"])
+    token = mean(row["write"]["seconds"])
     first, prompt = row["read"]["seconds"]
     back, resumed = row["resume"]["seconds"]
     figures = {
@@ -132,6 +132,8 @@ def _figures(row: Row, answer: int) -> Row:
         "answer": prompt + token * answer,
         "warm answer": resumed + token * answer,
     }
+    if "held" in row:
+        figures["token under the grammar"] = mean(row["held"]["seconds"])
     if "answer" in row:
         figures["loading the snapshot"], figures["best answer"] = row["answer"]["seconds"]
         figures |= {"steps": row["answer"]["steps"], "fed": row["answer"]["fed"]}

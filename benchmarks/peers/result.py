@@ -121,6 +121,8 @@ def _rows(run: int, name: str, about: dict[str, Any], document: dict[str, Any]) 
     yield row("going back", "going back to the fixed part", {}, 1e3)
     yield row("plain token", "token", {"tokens at most": steps}, 1e3)
     yield make_row(run, "plain speed", {"tokens at most": steps}, [1 / one["token"] for one in rounds])
+    if "token under the grammar" in rounds[0]:
+        yield row("plain token", "token under the grammar", {"tokens at most": steps, "decoding": "grammar"}, 1e3)
     yield row("answer", "answer", {"start": "whole prompt", "decoding": _PLAIN})
     yield row("answer", "warm answer", {"start": kept, "decoding": _PLAIN})
     if "best answer" in rounds[0]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from onnx import numpy_helper
+from onnx import NodeProto, numpy_helper
 
-from ...runtime.logits import LOGITS_POSITIONS
+from ...runtime.logits import CORE_POSITIONS, LOGITS_POSITIONS
 from ..names import EMBEDDING, HEAD, ROW_OF_ID
 from .pattern import find, match, node
 from .traced import TracedGraph, unexpected
@@ -66,26 +66,60 @@ def look_up_by_row(graph: TracedGraph) -> None:
     graph.add("Gather", [EMBEDDING, f"{scope}/row"], list(gather.output), gather.name)
 
 
-def spread_logits(graph: TracedGraph, removed: int, low: float) -> None:
-    """Puts the logits of a head that is cut into the order of the vocabulary; the last change to the head.
+def cut_head(graph: TracedGraph, removed: int, low: float, *, split: bool) -> tuple[str, ...]:
+    """Puts the logits of a head that lacks rows into the order of the vocabulary.
+
+    The products are of the rows that are kept, in the order of `ROW_OF_ID`, and have yet to be stored. Two where it is
+    ``split``: of the first rows, and of the others, which are not read for positions that are fed as `CORE_POSITIONS`,
+    int64 [core]. Logits of these positions come after those of `LOGITS_POSITIONS`. By default there are none.
 
     Args:
-        graph: whose ``logits`` are float32 [batch, kept, rows], in the order of `ROW_OF_ID`.
+        graph: after `keep_asked_logits`.
         removed: how many ids have no row.
-        low: what these read as.
+        low: what these read as; others too where they are not read.
+        split: whether the first rows are a product of their own.
+
+    Returns:
+        What the products make, float32 [batch, kept, rows] once they are stored.
     """
+    scope = "/lm_head"
     head = graph.producer("logits")
     if head is None:
         raise unexpected("logits", "nothing makes them")
-    scope = "/lm_head"
-    head.output[0] = f"{scope}/rows"
-    graph.put(head)
     ends = graph.constant(f"{scope}/removed", np.array([0, 0, 0, 0, 0, removed], np.int64))
     # A node, since constants take the type of the hidden states.
     value = numpy_helper.from_array(np.array(low, np.float32))
     graph.add("Constant", [], [f"{scope}/low"], f"{scope}/Constant", value=value)
-    graph.add("Pad", [f"{scope}/rows", ends, f"{scope}/low"], [f"{scope}/padded"], f"{scope}/Pad")
+    if split:
+        products: tuple[str, ...] = _split(graph, head)
+        core, words = products
+        graph.add("Shape", [CORE_POSITIONS], [f"{scope}/spared"], f"{scope}/Spared")
+        places = graph.constant(f"{scope}/places_of_spared", np.array([4], np.int64))
+        graph.add("ScatterElements", [ends, places, f"{scope}/spared"], [f"{scope}/ends"], f"{scope}/Ends")
+        graph.add("Pad", [words, f"{scope}/ends", f"{scope}/low"], [f"{words}/padded"], f"{scope}/Pad")
+        graph.add("Concat", [core, f"{words}/padded"], [f"{scope}/padded"], f"{scope}/Concat", axis=2)
+    else:
+        products = (f"{scope}/rows",)
+        head.output[0] = products[0]
+        graph.put(head)
+        graph.add("Pad", [*products, ends, f"{scope}/low"], [f"{scope}/padded"], f"{scope}/Pad")
     # Gather along the last axis copies number by number, and takes four times as long.
     graph.add("Shape", [f"{scope}/padded"], [f"{scope}/shape"], f"{scope}/Shape")
     graph.add("Expand", [ROW_OF_ID, f"{scope}/shape"], [f"{scope}/places"], f"{scope}/Expand")
     graph.add("GatherElements", [f"{scope}/padded", f"{scope}/places"], ["logits"], f"{scope}/Spread", axis=2)
+    return products
+
+
+def _split(graph: TracedGraph, head: NodeProto) -> tuple[str, str]:
+    """The first rows at all positions, and the others at those of `LOGITS_POSITIONS`."""
+    kept, table = head.input
+    gather = graph.producer(kept)
+    if gather is None:
+        raise unexpected("/lm_head", "its positions are not chosen yet")
+    core, words = "/lm_head/core", "/lm_head/words"
+    graph.constant(CORE_POSITIONS, np.zeros(0, np.int64))
+    graph.add("Concat", [LOGITS_POSITIONS, CORE_POSITIONS], [f"{core}/positions"], f"{core}/Concat", axis=0)
+    graph.add("Gather", [gather.input[0], f"{core}/positions"], [f"{core}/kept"], f"{core}/Gather", axis=1)
+    graph.add("MatMul", [f"{core}/kept", table], [core], f"{core}/MatMul")
+    graph.add("MatMul", [kept, table], [words], f"{words}/MatMul")
+    return core, words

@@ -15,6 +15,8 @@ from ..fuse.traced import TracedGraph
 
 # Of the names of tensors that are rows of a table, the first of them as a rule.
 HEAD_SUFFIX = ".head"
+# Kernels take rows by such numbers; products that end elsewhere round otherwise.
+TILE = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +70,19 @@ class VocabularyStorage(Storage, Protocol):
     def fitting(self, width: int) -> Self:
         """The same, in the largest blocks, up to its own, that fill a row of ``width``."""
 
-    def with_head(self, rows: int) -> Self:
-        """The same, but the head reads the first ``rows`` rows only."""
+    def with_head(self, groups: Sequence[range]) -> Self:
+        """The same, but the head reads these rows only, which are the first ones, each of ``groups`` by itself."""
 
     def look_up(self, graph: TracedGraph, gather: onnx.NodeProto, weight: str) -> None:
         """Replaces the ``Gather`` of the embedding."""
 
-    def multiply(self, graph: TracedGraph, product: onnx.NodeProto, weight: str, shape: tuple[int, int]) -> None:
-        """Replaces the ``MatMul`` of a head that shares the embedding's bytes."""
+    def multiply(
+        self,
+        graph: TracedGraph,
+        product: onnx.NodeProto,
+        weight: str,
+        shape: tuple[int, int],
+        group: range | None = None,
+    ) -> None:
+        """Replaces a ``MatMul`` of a head that shares the embedding's bytes: that of all rows, or of one of the groups
+        of `with_head`."""

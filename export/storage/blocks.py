@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from ...runtime.errors import UsageError
 from ..fuse.traced import TracedGraph
-from .base import HEAD_SUFFIX, Part
+from .base import HEAD_SUFFIX, TILE, Part
 from .codes import Codes, Grid
 
 # Activations become 8-bit integers inside the kernel: the fast road of onnxruntime on every processor.
@@ -22,8 +23,6 @@ _LEAST = 16
 # A head is made of products of so many bytes at most: onnxruntime copies each with one thread into its kernel's layout,
 # and one that is a quarter of all weights would keep the others waiting (docs/start-up.md).
 _PRODUCT_BYTES = 1 << 27
-# Kernels take rows by such numbers; products that end elsewhere round otherwise.
-_TILE = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,13 +122,13 @@ class Blocks:
 @dataclass(frozen=True, slots=True)
 class SharedBlocks:
     """The embedding in 8 bits, stored once: ``GatherBlockQuantized`` and the head's ``MatMulNBits``, one or several of
-    some rows each, read the same bytes as several tensors. Zero is 128 in all. ``head_rows`` is how many rows the head
-    reads; None is all."""
+    some rows each, read the same bytes as several tensors. Zero is 128 in all. ``head`` are the groups of rows that the
+    head reads; None is all rows."""
 
     scales: np.dtype[Any]
     size: int = 32
     by_rows: bool = True
-    head_rows: int | None = None
+    head: tuple[range, ...] | None = None
 
     @property
     def _blocks(self) -> Blocks:
@@ -166,9 +165,9 @@ class SharedBlocks:
         sizes = [self.size >> halvings for halvings in range(self.size.bit_length()) if self.size >> halvings >= _LEAST]
         return replace(self, size=next((size for size in sizes if width % size == 0), self.size))
 
-    def with_head(self, rows: int) -> Self:
+    def with_head(self, groups: Sequence[range]) -> Self:
         """As of `VocabularyStorage`."""
-        return replace(self, head_rows=rows)
+        return replace(self, head=tuple(groups))
 
     def look_up(self, graph: TracedGraph, gather: onnx.NodeProto, weight: str) -> None:
         """A ``GatherBlockQuantized``."""
@@ -183,9 +182,18 @@ class SharedBlocks:
             quantize_axis=1,
         )
 
-    def multiply(self, graph: TracedGraph, product: onnx.NodeProto, weight: str, shape: tuple[int, int]) -> None:
+    def multiply(
+        self,
+        graph: TracedGraph,
+        product: onnx.NodeProto,
+        weight: str,
+        shape: tuple[int, int],
+        group: range | None = None,
+    ) -> None:
         """A ``MatMulNBits``, or several and what joins them."""
         products, outputs = self._products(shape), list[str]()
+        if group is not None:
+            products = {suffix: rows for suffix, rows in products.items() if rows.start in group}
         for suffix, rows in products.items():
             part = onnx.NodeProto()
             part.CopyFrom(product)
@@ -198,12 +206,15 @@ class SharedBlocks:
 
     def _products(self, shape: tuple[int, ...]) -> dict[str, range]:
         """The rows of each of the head's products, by the suffix of the tensors that hold them."""
-        rows, cut = self.head_rows or shape[0], self.head_rows is not None
-        count = -(-rows * shape[1] // _PRODUCT_BYTES)
-        if count == 1:
-            return {HEAD_SUFFIX if cut else "": range(rows)}
-        step = -(-rows // count // _TILE) * _TILE
-        return {
-            f"{HEAD_SUFFIX}.{number}": range(start, min(start + step, rows))
-            for number, start in enumerate(range(0, rows, step))
-        }
+        groups = self.head or (range(shape[0]),)
+        products = [rows for group in groups for rows in _pieces(group, shape[1])]
+        if len(products) == 1:
+            return {"" if self.head is None else HEAD_SUFFIX: products[0]}
+        return {f"{HEAD_SUFFIX}.{number}": rows for number, rows in enumerate(products)}
+
+
+def _pieces(rows: range, row_bytes: int) -> list[range]:
+    """``rows`` in whole tiles of about as many bytes each."""
+    count = -(-len(rows) * row_bytes // _PRODUCT_BYTES)
+    step = -(-len(rows) // count // TILE) * TILE
+    return [rows[start : start + step] for start in range(0, len(rows), step)]

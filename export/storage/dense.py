@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -18,19 +19,26 @@ from .base import HEAD_SUFFIX, Part
 class Dense:
     """Numbers in the order of the checkpoint: vectors, tables, and the embedding.
 
-    ``head_rows`` is how many rows of an embedding the head reads; None is all.
+    ``head`` are the groups of rows of an embedding that the head reads; None is all rows.
     """
 
     dtype: np.dtype[Any]
     by_rows: bool = True
-    head_rows: int | None = None
+    head: tuple[range, ...] | None = None
 
     def parts(self, shape: tuple[int, ...]) -> tuple[Part, ...]:
-        """One tensor of the same name and shape, and its first rows for a head that is cut."""
+        """One tensor of the same name and shape, and rows of it for a head that is cut."""
         whole = Part("", self.dtype, shape)
-        if self.head_rows is None:
-            return (whole,)
-        return (whole, Part(HEAD_SUFFIX, self.dtype, (self.head_rows, *shape[1:]), same_as=""))
+        row_bytes = whole.nbytes // shape[0]
+        return (
+            whole,
+            *(
+                Part(
+                    self._suffix(rows), self.dtype, (len(rows), *shape[1:]), same_as="", skipped=row_bytes * rows.start
+                )
+                for rows in self.head or ()
+            ),
+        )
 
     def encode(self, rows: NDArray[np.float32]) -> tuple[NDArray[Any]]:
         """``rows``, rounded to the type.
@@ -44,23 +52,33 @@ class Dense:
         """As of `VocabularyStorage`: itself."""
         return self
 
-    def with_head(self, rows: int) -> Self:
+    def with_head(self, groups: Sequence[range]) -> Self:
         """As of `VocabularyStorage`."""
-        return replace(self, head_rows=rows)
+        return replace(self, head=tuple(groups))
 
     def look_up(self, graph: TracedGraph, gather: onnx.NodeProto, weight: str) -> None:
         """Leaves the ``Gather`` as it is."""
 
-    def multiply(self, graph: TracedGraph, product: onnx.NodeProto, weight: str, shape: tuple[int, int]) -> None:
-        """Leaves the ``MatMul`` with a ``Transpose`` of the embedding, or makes one of its first rows.
+    def multiply(
+        self,
+        graph: TracedGraph,
+        product: onnx.NodeProto,
+        weight: str,
+        shape: tuple[int, int],
+        group: range | None = None,
+    ) -> None:
+        """Leaves the ``MatMul`` with a ``Transpose`` of the embedding, or makes one of a group of rows.
 
         onnxruntime folds the transposition when it loads the graph. A ``Gemm`` or ``FusedMatMul`` over the matrix
         as it is was no faster, and kept two copies too.
         """
-        if self.head_rows is not None:
+        if group is not None:
             turned = f"{product.name}/transposed"
-            graph.add("Transpose", [weight + HEAD_SUFFIX], [turned], f"{product.name}/Transpose", perm=[1, 0])
+            graph.add("Transpose", [weight + self._suffix(group)], [turned], f"{product.name}/Transpose", perm=[1, 0])
             graph.add("MatMul", [product.input[0], turned], list(product.output), product.name)
+
+    def _suffix(self, rows: range) -> str:
+        return HEAD_SUFFIX if self.head == (rows,) else f"{HEAD_SUFFIX}.{rows.start}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -118,6 +119,25 @@ def test_the_lossless_cut_removes_other_scripts_and_control_tokens(spoken: Token
         assert not ids_of(spoken, text.split()[0]) & lossless
     assert lossless.isdisjoint(spoken.token_to_id(f"<{name}>") for name in ("pad", "bos", "start_of_turn"))
     assert {spoken.token_to_id(token) for token in STOP} <= lossless
+
+
+@pytest.mark.parametrize("name", ["grammar", "short"])
+def test_the_core_is_the_pieces_of_a_graphs_structure(spoken: Tokenizer, trained: Path, name: HeadName) -> None:
+    """A piece that is missing costs the reading of all words wherever it may come; a word in it, nothing."""
+    cut = chosen(name, trained)
+    core, words = (part.tolist() for part in np.split(cut.kept, [cut.core]))
+    assert cut.core % 128 == 0
+    assert 0 < cut.core < cut.rows / 2
+    assert (core, words) == (sorted(core), sorted(words))
+    assert not set(core) & set(words)
+    for row in rows()[::10]:
+        for node in row["graph"]["nodes"]:
+            node["label"] = ""
+            if node["op"] == "const" and float(node["val"]) < 0:
+                node["val"] = 12.5
+        # Their ids are the model's own words, where they are not numbered.
+        plain = re.sub(r'"(?!final_result)[a-z]+_?\w*"(?=[,\]])', '"n7"', written(row))
+        assert ids_of(spoken, plain) <= set(core)
 
 
 def test_the_short_cut_spells_every_text(spoken: Tokenizer, lossless: set[int], shorter: set[int]) -> None:

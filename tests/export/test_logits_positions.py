@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -120,9 +120,9 @@ class Asked(Context):
         super().__init__(session, limit=limit)
         self.asked: list[Positions] = []
 
-    def feed(self, ids: Sequence[int], at: Positions = LAST) -> Logits:
+    def feed(self, ids: Sequence[int], at: Positions = LAST, core: Collection[int] = ()) -> Logits:
         self.asked.append(list(at))
-        return super().feed(ids, at)
+        return super().feed(ids, at, core)
 
 
 def written(grammar: Any) -> str:

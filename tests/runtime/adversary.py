@@ -49,7 +49,7 @@ class Adversary:
         self._alternating = kind == "alternating"
         self._weight = 0 if kind in ("constant", "spiked and nothing else") else 1
 
-    def feed(self, ids, at=LAST):
+    def feed(self, ids, at=LAST, core=()):
         self.length += len(ids)
         return np.stack([self._logits(position) for position in np.array(at) + self.length])
 

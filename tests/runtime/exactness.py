@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from dagger_edge.runtime.cost import DEFAULT
 from dagger_edge.runtime.decode import Limits, decode, decode_naive
 from dagger_edge.runtime.draft import GraphDrafter, Record
 from dagger_edge.runtime.grammar import GraphGrammar
+from dagger_edge.runtime.logits import LAST, Logits, Positions
 from dagger_edge.runtime.prompt import Prompt
 from dagger_edge.runtime.session import Session
 from dagger_edge.runtime.spelling import Spelling
@@ -34,6 +35,30 @@ class Answer:
     seconds: float
 
 
+class Noisy(Context):
+    """A context whose logits are noise where they need not be right.
+
+    Attributes:
+        asked: positions that logits were asked for at.
+        spared: those of them where the logits of ``core`` are enough.
+    """
+
+    def __init__(self, session: Session, limit: int, core: Sequence[int]) -> None:
+        super().__init__(session, limit=limit)
+        self._core, self._rng = list(core), np.random.default_rng(0)
+        self.asked = self.spared = 0
+
+    def feed(self, ids: Sequence[int], at: Positions = LAST, core: Collection[int] = ()) -> Logits:
+        logits = super().feed(ids, at, core)
+        spared = [row for row, position in enumerate(at) if position in core]
+        right = logits[np.ix_(spared, self._core)]
+        logits[spared] = self._rng.normal(0, 1e4, logits.shape[1])
+        logits[np.ix_(spared, self._core)] = right
+        self.asked += len(at)
+        self.spared += len(spared)
+        return logits
+
+
 class Decoders:
     """Both ways to decode with one bundle: over the same prefix state, under the same grammar.
 
@@ -41,19 +66,25 @@ class Decoders:
         path: of the bundle.
         max_new_tokens: of an answer. The grammar's budget is ``budget``, so that a smaller limit cuts graphs off, and
             does not make them other ones.
+        core: tokens whose logits are to be enough where nothing else may come, for a model that has no such core: the
+            quick way gets noise for the others there.
     """
 
-    def __init__(self, path: Any, max_new_tokens: int, budget: int = 1024) -> None:
+    def __init__(self, path: Any, max_new_tokens: int, budget: int = 1024, core: Sequence[int] = ()) -> None:
         bundle = Bundle.open(path)
         tokenizer = Tokenizer.from_file(str(bundle.tokenizer_path))
         self.prompt = Prompt(tokenizer, bundle.prompt_template)
         self._session = Session(bundle.model_path)
         self._snapshot = bundle.snapshot(self.prompt.prefix_ids)
         self._spelling = Spelling(tokenizer, bundle.manifest.special_ids.end_of_turn)
+        known = core or self._session.core_tokens
+        self._words = self._spelling.bits_without(known) if known else None
         self._limits = Limits((), max_new_tokens, bundle.manifest.architecture.context_length)
         self._budget, self._record = budget, Record()
         self._naive = Context(self._session, limit=self._limits.context)
         self._quick = Context(self._session, limit=self._limits.context)
+        if core:
+            self._quick = Noisy(self._session, self._limits.context, core)
 
     def quick(self, question: str) -> Answer:
         """Cache, snapshot, forced tokens, drafts."""
@@ -80,7 +111,7 @@ class Decoders:
         return float(allowed[-1] - allowed[-2]) if len(allowed) > 1 else float("inf")
 
     def _grammar(self) -> GraphGrammar:
-        return GraphGrammar(self._spelling, self._budget)
+        return GraphGrammar(self._spelling, self._budget, self._words)
 
     def _begin(self, context: Context, prompt: Sequence[int]) -> None:
         shared = 0 if self._snapshot is None else self._snapshot.common(prompt)

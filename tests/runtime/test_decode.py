@@ -10,6 +10,8 @@ from dagger_edge.runtime.errors import ModelError, UsageError
 from dagger_edge.runtime.logits import LAST
 
 VOCAB = 50
+# The ids of a core are those below.
+CORE = 20
 PROMPT = [1, 2, 3]
 # Far from every limit.
 WIDE = Limits((), 20, 100)
@@ -23,16 +25,17 @@ class FakeModel:
         read: the ids in its cache.
         steps: how many ids each step fed.
         asked: after how many of them each step was to say what comes next.
+        spared: after how many of those it could say what it liked of ids beyond the core, which it did.
     """
 
     def __init__(self, read=(), poison=None):
-        self.read, self.steps, self.asked, self.poison = list(read), [], [], poison
+        self.read, self.steps, self.asked, self.spared, self.poison = list(read), [], [], 0, poison
 
     @property
     def length(self):
         return len(self.read)
 
-    def feed(self, ids, at=LAST):
+    def feed(self, ids, at=LAST, core=()):
         assert list(at) == sorted(set(at))
         assert -len(ids) <= at[0]
         assert at[-1] <= -1
@@ -42,6 +45,9 @@ class FakeModel:
         logits = np.zeros((len(at), VOCAB), np.float32)
         for row, position in enumerate(at):
             logits[row, next_id(self.read[: len(self.read) + 1 + position])] = 1
+            if position in core:
+                self.spared += 1
+                logits[row, CORE:] = np.random.default_rng(len(self.steps)).normal(0, 9, VOCAB - CORE)
         if self.poison is not None:
             logits[-1, 3] = self.poison
         return logits
@@ -55,11 +61,18 @@ def next_id(ids):
 
 
 class Pattern:
-    """Forces so many tokens after every ``free`` ones, allows even ones only elsewhere, and ends after ``end``."""
+    """Forces so many tokens after every ``free`` ones, allows even ones only elsewhere, and ends after ``end``.
 
-    def __init__(self, free, forced, end):
-        self.free, self.run, self.end = free, forced, end
+    At every ``narrow``-th place, where that is not 0, only even ones of the core may come.
+    """
+
+    def __init__(self, free, forced, end, narrow=0):
+        self.free, self.run, self.end, self.narrow = free, forced, end, narrow
         self.written = []
+
+    @property
+    def core_only(self):
+        return bool(self.narrow) and len(self.written) % self.narrow == 0
 
     @property
     def finished(self):
@@ -73,7 +86,9 @@ class Pattern:
 
     def allows(self, token):
         forced = self.forced()
-        return token == forced[0] if forced else not self.finished and token % 2 == 0
+        if forced:
+            return token == forced[0]
+        return not self.finished and token % 2 == 0 and not (self.core_only and token >= CORE)
 
     def mask(self, size):
         return np.array([self.allows(token) for token in range(size)])
@@ -83,7 +98,7 @@ class Pattern:
         self.written.append(token)
 
     def fork(self):
-        copy = Pattern(self.free, self.run, self.end)
+        copy = Pattern(self.free, self.run, self.end, self.narrow)
         copy.written = list(self.written)
         return copy
 
@@ -265,7 +280,7 @@ def check_cache(decoding, model):
 @given(data=st.data())
 def test_with_any_drafts_grammar_and_limits_the_ids_are_the_naive_ones(data):
     """And the cache holds what was emitted, no more and no less; forced tokens are not asked for."""
-    pattern = data.draw(st.tuples(st.integers(1, 5), st.integers(0, 5), st.integers(1, 30)))
+    pattern = data.draw(st.tuples(st.integers(1, 5), st.integers(0, 5), st.integers(1, 30), st.integers(0, 3)))
     limits = Limits(
         data.draw(st.lists(st.integers(0, VOCAB - 1), max_size=2)),
         data.draw(st.integers(1, 30)),
@@ -315,13 +330,33 @@ def test_logits_are_made_only_where_there_is_a_choice(end):
     assert sum(model.asked) == 4
 
 
-@given(forced=st.sets(st.integers(0, 9)), count=st.integers(0, 9))
-def test_a_drafter_that_is_wrong_about_what_is_forced_costs_steps_alone(forced, count):
+@given(forced=st.sets(st.integers(0, 9)), core=st.sets(st.integers(0, 9)), count=st.integers(0, 9))
+def test_a_drafter_that_is_wrong_about_places_costs_steps_alone(forced, core, count):
     """Its word for it would make any id the model's."""
-    for make in (lambda: None, lambda: Pattern(2, 2, 20)):
+    for make in (lambda: None, lambda: Pattern(2, 2, 20), lambda: Pattern(3, 1, 20, 2)):
         expected = run(decode_naive, constraint=make())
-        draft = Drafts(lambda so_far, ids=expected[0]: Draft(right(count, ids)(so_far), forced))
+        draft = Drafts(lambda so_far, ids=expected[0]: Draft(right(count, ids)(so_far), forced, core))
         assert run(decode, constraint=make(), drafter=draft) == expected
+
+
+@pytest.mark.parametrize("narrow", [1, 2, 3])
+def test_the_core_is_asked_for_wherever_it_is_enough(narrow):
+    """The others' logits are most of a head, and it does not matter what they are."""
+    expected, _ = run(decode_naive, constraint=Pattern(1, 0, 20, narrow))
+    model = FakeModel()
+    assert run(decode, model, constraint=Pattern(1, 0, 20, narrow))[0] == expected
+    assert model.spared == -(-20 // narrow)
+    assert sum(model.asked) == 20
+
+    def draft(so_far):
+        place = len(so_far) - len(PROMPT)
+        ids = expected[place : place + 4]
+        return Draft(ids, core=[index for index in range(len(ids) + 1) if (place + index) % narrow == 0])
+
+    model = FakeModel()
+    assert run(decode, model, constraint=Pattern(1, 0, 20, narrow), drafter=Drafts(draft))[0] == expected
+    assert model.steps == [len(PROMPT) + 4, 5, 5, 5]
+    assert model.spared == -(-20 // narrow)
 
 
 def test_forced_tokens_are_not_asked_for_and_are_read_together():
@@ -385,5 +420,5 @@ def test_after_a_decode_that_was_broken_off_the_next_one_is_right(after, how):
     assert run(decode, model)[0] == IDS
 
 
-def interrupted(ids, at=LAST):
+def interrupted(ids, at=LAST, core=()):
     raise KeyboardInterrupt

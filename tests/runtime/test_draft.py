@@ -215,7 +215,7 @@ def test_a_lookup_takes_ids_bit_by_bit():
 def test_a_lookup_without_a_grammar_drafts_too():
     """Free decoding has no structure, and copies all the same."""
     guesser = GraphDrafter("", spelling(), FREE, Record(), None)
-    assert guesser.guess(Free(), [1, 2, 3, 4, 1, 2, 3], 1, 20) == ([4, 1, 2, 3] * 5, [])
+    assert guesser.guess(Free(), [1, 2, 3, 4, 1, 2, 3], 1, 20) == ([4, 1, 2, 3] * 5, [], [])
 
 
 def test_what_is_right_is_guessed_more_and_what_is_wrong_less():

@@ -1,6 +1,7 @@
 """The grammar: what it takes of real graphs, what it refuses, and that no model whatever can write anything else."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -238,10 +239,10 @@ def test_logits_that_are_not_finite_are_an_error(bad, choose):
         write(spelling(), model, 300, **choose)
 
 
-def states():
+def states(words=None):
     """Grammars in the middle of texts: some are forced, in labels, in parts of characters, at every kind of key."""
     for seed, kind in enumerate(("random", "slow", "quotes", "words")):
-        grammar = GraphGrammar(spelling(), 400)
+        grammar = GraphGrammar(spelling(), 400, words)
         decoding = decode(Adversary(spelling(), kind, seed), [2], Limits((), 400, 9999), constraint=grammar)
         for step, _ in enumerate(decoding):
             if step % 11 == 0:
@@ -255,6 +256,38 @@ def test_the_mask_is_what_is_allowed_one_by_one():
         seen += 1
         assert grammar.mask(size).tolist() == [grammar.allows(token) for token in range(size)]
     assert seen > 40
+
+
+def beyond_the_core(grammar, core):
+    """How many tokens beyond ``core`` may come next, by the mask; none where there is no choice."""
+    allowed = grammar.mask(spelling().size)
+    return 0 if grammar.forced() else int(allowed.sum() - allowed[core].sum())
+
+
+@pytest.mark.parametrize("chars", [rb'[ \n"{}\[\]:,.\-0-9a-z_]+', rb"[0-9]", rb'[^a-z"]+'])
+def test_the_core_is_enough_where_no_other_token_may_come_and_there_alone(chars):
+    """Where it is said of too many places, wrong tokens are written, whatever the model says; of too few, time goes."""
+    core = [index for index in range(spelling().size) if re.fullmatch(chars, spelling().spell([index]))]
+    words = spelling().bits_without(core)
+    enough = asked = 0
+    for graph in list(graphs())[::4]:
+        grammar = GraphGrammar(spelling(), PLENTY, words)
+        for token in spelling()(graph.to_json(fenced=True)):
+            assert grammar.core_only == (beyond_the_core(grammar, core) == 0)
+            if not grammar.forced():
+                asked += 1
+                enough += grammar.core_only
+            grammar.accept(token)
+        assert grammar.core_only
+    assert 0 < enough < asked
+    for grammar in states(words):
+        assert not grammar.core_only or beyond_the_core(grammar, core) == 0
+        assert grammar.fork().core_only == grammar.core_only
+
+
+def test_without_a_core_all_logits_are_asked_for():
+    """A model whose head is whole has none, and must not be told that less is enough."""
+    assert not any(grammar.core_only for grammar in states())
 
 
 def test_a_token_that_may_not_come_changes_nothing():

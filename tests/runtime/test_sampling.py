@@ -35,7 +35,7 @@ class Markov:
     def length(self):
         return len(self.read)
 
-    def feed(self, ids, at=LAST):
+    def feed(self, ids, at=LAST, core=()):
         self.read += ids
         return LOGITS[[self.read[position] for position in at]]
 
@@ -46,7 +46,7 @@ class Markov:
 class Odd:
     """Allows token 4 at every second place only."""
 
-    finished = False
+    finished = core_only = False
 
     def __init__(self, written=0):
         self._written = written
