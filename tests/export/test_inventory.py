@@ -5,10 +5,12 @@ from __future__ import annotations
 from math import prod
 from pathlib import Path
 
+import onnx
 import pytest
 from tiny_gemma import write_checkpoint
 
 from dagger_edge.export.checkpoint import Checkpoint
+from dagger_edge.export.names import ROW_OF_ID
 from dagger_edge.export.pipeline import export_checkpoint
 from dagger_edge.runtime.manifest import PRECISIONS, PrecisionName
 
@@ -33,6 +35,19 @@ def test_the_parts_are_the_file_but_for_its_padding(
     assert sum(part.numbers or 0 for part in parts.values()) == sum(map(prod, config.tensor_shapes.values()))
     bits = {"fp32": (32, 32), "fp16": (16, 16), "int8": (8, 12), "int4": (4, 7)}[precision]
     assert bits[0] <= (parts["attention"].bits or 0) <= bits[1]
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_vectors_lie_together(wide_checkpoint: Path, tmp_path: Path, precision: PrecisionName) -> None:
+    """Between matrices, whose copies are read and not they, each would bring its neighbours back into memory."""
+    made = export_checkpoint(wide_checkpoint, tmp_path / "bundle", precision=precision, head="grammar", verify=False)
+    places: dict[bool, list[int]] = {True: [], False: []}
+    for tensor in onnx.load(made.model_path, load_external_data=False).graph.initializer:
+        where = {item.key: item.value for item in tensor.external_data}
+        if where:
+            places["norm." in tensor.name or tensor.name == ROW_OF_ID].append(int(where["offset"]))
+    assert len(places[True]) == 20
+    assert max(places[True]) < min(places[False])
 
 
 def test_a_token_reads_one_row_of_an_embedding_that_is_not_the_head(tmp_path: Path) -> None:
