@@ -21,16 +21,19 @@ from dagger_edge.runtime.files import write_whole
 
 PAGE, PICTURES = DOCS / "benchmarks.md", DOCS / "bench"
 _BLOCK = re.compile(r"(<!-- made: ([a-z0-9-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_BENCH = "dagger-edge bench --threads 1,2"
 _SCALING = "PYTHONPATH=src python benchmarks/scaling.py"
 
 BLOCKS: dict[str, Callable[[], list[str]]] = {
     "provenance": tables.provenance,
     "demo": lambda: [
-        *tables.bundle("bench_demo.json", "dagger-edge bench --threads 1,2 --samples 1,2,4,8 --out bench_demo.json"),
+        *tables.bundle("bench_demo.json", f"{_BENCH} --samples 1,2,4,8 --out bench_demo.json"),
         *_picture("demo.svg", "Where the time of the demo goes, steps, prompts, threads, votes"),
     ],
     "270m": lambda: [
-        *tables.bundle("bench_270m.json", "dagger-edge bench --bundle DIR --threads 1,2 --questions 2 --repeats 6"),
+        *tables.bundle(
+            "bench_270m.json", "dagger-edge bench --bundle DIR --threads 1,2 --questions 1 --samples 1 --repeats 9"
+        ),
         *_picture("270m.svg", "Where the time of the 270M goes, steps, prompts, threads, votes"),
     ],
     "peers-4b": lambda: [

@@ -24,7 +24,7 @@ from .names import EMBEDDING, ROW_OF_ID
 from .recipe import Recipe
 from .storage.base import Storage
 from .storage.dense import Dense
-from .stream import Layout, Slot
+from .stream import Layout
 
 # The versions that optimum asks torch for; the operators of onnxruntime have one.
 _OPSETS = (("", 18), ("com.microsoft", 1))
@@ -50,7 +50,7 @@ def assemble(
         BundleError: a weight is not read where it should be.
         UsageError: the recipe cannot store a weight of this model.
     """
-    graph, layout, cut = fused.graph, Layout(), weights.cut
+    graph, cut = fused.graph, weights.cut
     # What the head's products make, and of which rows where they are not all of a tensor.
     heads: dict[str, range | None] = {"logits": None}
     if cut is not None:
@@ -69,10 +69,12 @@ def assemble(
     nodes = graph.live_nodes()
     read = {name for node in nodes for name in node.input}
     initializers = [_typed(item, recipe) for name, item in graph.initializers.items() if name in read]
-    for name, slot in _place(layout, recipe, weights).items():
+    shapes = {name: weights.shape(name) for name in weights.names}
+    layout = Layout((name, shape, _storage(name, shape, recipe)) for name, shape in shapes.items())
+    for slot in layout.slots:
         tensors = [item for item in slot.initializers() if item.name in read]
         if not tensors:
-            raise unexpected(name, "nothing reads it")
+            raise unexpected(slot.weight, "nothing reads it")
         initializers += tensors
     body = helper.make_graph(nodes, "gemma3", _inputs(graph, recipe), _outputs(graph, config, recipe), initializers)
     model = helper.make_model(body, opset_imports=[helper.make_opsetid(*item) for item in _OPSETS])
@@ -89,20 +91,6 @@ def replace_constant(model: onnx.ModelProto, name: str, array: NDArray[Any]) -> 
             item.CopyFrom(numpy_helper.from_array(array, name))
             return
     raise unexpected(name, "the graph has no such constant")
-
-
-def _place(layout: Layout, recipe: Recipe, weights: FoldedWeights) -> dict[str, Slot]:
-    """Gives every tensor its place in the file: vectors before all others, each kind in the order of computation.
-
-    Kernels read vectors out of the mapped file, since they copy matrices alone, and reading a number maps up to 2 MB of
-    what the system has cached around it: between matrices, that was a fifth of the 4B in INT4 (docs/start-up.md).
-    """
-    shapes = {name: weights.shape(name) for name in weights.names}
-    vectors_first = sorted(shapes, key=lambda name: len(shapes[name]) > 1)
-    placed = {name: layout.place(name, shapes[name], _storage(name, shapes[name], recipe)) for name in vectors_first}
-    # They are read and written in the order of computation.
-    layout.slots = [placed[name] for name in shapes]
-    return {name: placed[name] for name in shapes}
 
 
 def _storage(name: str, shape: tuple[int, ...], recipe: Recipe) -> Storage:

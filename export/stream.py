@@ -6,7 +6,7 @@ no more than one matrix of a layer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -47,26 +47,39 @@ class Slot:
 
 
 class Layout:
-    """The weights' file while it is being planned: `place` gives each tensor the next free place."""
+    """The weights' file, planned: where each tensor lies.
 
-    def __init__(self) -> None:
-        self.slots: list[Slot] = []
+    What steps read where it is mapped lies together, at the beginning: vectors, scales and zeros. Kernels copy the bulk
+    of a matrix alone, which is its largest part, and reading a number maps up to 2 MB of what the system has cached
+    around it (docs/start-up.md). Both groups are in the order of ``weights``.
+
+    Args:
+        weights: name, shape and storage of each.
+
+    Attributes:
+        slots: of the weights, in their order.
+        nbytes: the size of the file.
+    """
+
+    def __init__(self, weights: Iterable[tuple[str, tuple[int, ...], Storage]]) -> None:
+        found = [(name, storage, tuple(storage.parts(shape))) for name, shape, storage in weights]
+        own = [(name, part) for name, _, parts in found for part in parts if part.same_as is None]
+        bulk = {name: max(parts, key=lambda part: part.nbytes).suffix for name, _, parts in found}
         self.nbytes = 0
-
-    def place(self, weight: str, shape: tuple[int, ...], storage: Storage) -> Slot:
-        """The slot of ``weight``."""
-        parts = tuple(storage.parts(shape))
-        offsets: dict[str, int] = {}
-        for part in parts:
-            if part.same_as is not None:
-                offsets[part.suffix] = offsets[part.same_as] + part.skipped
-                continue
+        offsets: dict[tuple[str, str], int] = {}
+        for name, part in sorted(own, key=lambda item: len(item[1].shape) > 1 and item[1].suffix == bulk[item[0]]):
             self.nbytes += -self.nbytes % (_PAGE_BYTES if part.nbytes >= _PAGE_BYTES else _SMALL_BYTES)
-            offsets[part.suffix] = self.nbytes
+            offsets[name, part.suffix] = self.nbytes
             self.nbytes += part.nbytes
-        slot = Slot(weight, storage, parts, tuple(offsets.values()))
-        self.slots.append(slot)
-        return slot
+        self.slots = [
+            Slot(name, storage, parts, tuple(_offset(offsets, name, part) for part in parts))
+            for name, storage, parts in found
+        ]
+
+
+def _offset(offsets: Mapping[tuple[str, str], int], name: str, part: Part) -> int:
+    """Of a part that has its own place, or reads another's."""
+    return offsets[name, part.suffix if part.same_as is None else part.same_as] + part.skipped
 
 
 def write_graph(model: onnx.ModelProto, path: Path) -> None:

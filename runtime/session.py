@@ -211,6 +211,8 @@ class Session:
             logits: Logits = binding.get_outputs()[-1].numpy()
         except Exception as error:  # as above
             self._failed(error, ids.shape[1])
+        if self._weights is not None:
+            self._weights.release_now_and_then()
         return self._logits.choose(logits, at, core)
 
     def _core_tokens(self, model: Path) -> tuple[int, ...]:

@@ -138,14 +138,20 @@ def race(name: str, command: str) -> list[str]:
         for run in result.runs
     ]
     return [
-        *table(head, rows),
+        *table(*_filled(head, rows)),
         "",
         "How many times as long a peer takes as we do; median of the rounds, and their range:",
         "",
-        *table(("", *(words for words, *_ in _RATIOS)), _ratio_rows(result)),
+        *table(*_filled(("", *(words for words, *_ in _RATIOS)), _ratio_rows(result))),
         "",
         f"Task: {result.task}. Settings: {'; '.join(options)}.",
     ]
+
+
+def _filled(head: Sequence[str], rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:
+    """The columns that hold anything: not all races measure all."""
+    kept = [index for index in range(len(head)) if any(row[index] for row in rows)]
+    return [head[index] for index in kept], [[row[index] for index in kept] for row in rows]
 
 
 def _column(result: BenchResult, run: int, what: str, settings: dict[str, Setting]) -> Row | None:

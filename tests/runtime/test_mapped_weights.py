@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from dagger_edge.runtime import session as session_module
+from dagger_edge.runtime import weights as weights_module
 from dagger_edge.runtime.session import Session
 from dagger_edge.runtime.snapshot import Snapshot, map_state
 from dagger_edge.runtime.solver import demo_bundle
@@ -71,6 +72,23 @@ def test_a_state_that_was_loaded_leaves_memory_and_can_be_read_again(tmp_path):
     assert resident(path) == 0
     assert np.array_equal(snapshot.state, values)
     Snapshot([1], values).release()
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="pages are counted by Linux")
+def test_steps_give_back_what_they_mapped_once_a_second(monkeypatch, tmp_path):
+    """Rows of an embedding of a gigabyte bring what lies around them into memory, token by token."""
+    path = tmp_path / "model.onnx.data"
+    path.write_bytes(bytes(range(256)) * (1 << 14))
+    now = 100.0
+    monkeypatch.setattr(weights_module.time, "monotonic", lambda: now)
+    weights = MappedWeights(path)
+    assert sum(weights._memory[::4096]) == 0
+    mapped = resident(path)
+    assert mapped == 1 << 22
+    for now, left in ((100.9, mapped), (101.0, 0), (101.9, 0)):  # noqa: B007
+        weights.release_now_and_then()
+        assert resident(path) == left
+    assert sum(weights._memory[255::4096]) == 255 << 10
 
 
 @pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="pages are counted by Linux")
