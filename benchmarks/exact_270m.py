@@ -88,6 +88,12 @@ def known(options: argparse.Namespace) -> dict[str, Any]:
     return found if found.get("of") == of else {"of": of, "items": []}
 
 
+def keep(result: dict[str, Any], options: argparse.Namespace) -> None:
+    """Writes what was found so far."""
+    result |= {"quick_against_slow": summary(result["items"]), "provenance": provenance(options)}
+    options.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
 def weights_sha256(bundle: Path) -> str:
     """The digest in the manifest."""
     return Bundle.open(bundle, verify=False).manifest.files[WEIGHTS_FILE].sha256
@@ -109,11 +115,11 @@ def main() -> int:
         pruned = Decoders(options.pruned, options.max_new_tokens)
         result["pruned_head"] = compare_heads(full, pruned, questions[: options.pruned_questions])
         print(result, file=sys.stderr, flush=True)  # noqa: T201
+        keep(result, options)
     for item in compare(full, questions[len(items) :]):
         items.append(item)
         print(len(items), item, file=sys.stderr, flush=True)  # noqa: T201
-        result |= {"quick_against_slow": summary(items), "provenance": provenance(options)}
-        options.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        keep(result, options)
     return 1 if result["quick_against_slow"]["differing_where_logits_are_not_tied"] else 0
 
 
