@@ -50,8 +50,8 @@ class Layout:
     """The weights' file, planned: where each tensor lies.
 
     What steps read where it is mapped lies together, at the beginning: vectors, scales and zeros. Kernels copy the bulk
-    of a matrix alone, which is its largest part, and reading a number maps up to 2 MB of what the system has cached
-    around it (docs/start-up.md). Both groups are in the order of ``weights``.
+    of a matrix alone, which is its largest part, and reading a number may map 2 MB of what the system has cached around
+    it (docs/start-up.md). Both groups are in the order of ``weights``.
 
     Args:
         weights: name, shape and storage of each.
@@ -63,11 +63,15 @@ class Layout:
 
     def __init__(self, weights: Iterable[tuple[str, tuple[int, ...], Storage]]) -> None:
         found = [(name, storage, tuple(storage.parts(shape))) for name, shape, storage in weights]
-        own = [(name, part) for name, _, parts in found for part in parts if part.same_as is None]
-        bulk = {name: max(parts, key=lambda part: part.nbytes).suffix for name, _, parts in found}
+        read, copied = list[tuple[str, Part]](), list[tuple[str, Part]]()
+        for name, _, parts in found:
+            own = [part for part in parts if part.same_as is None]
+            bulk = max(own, key=lambda part: part.nbytes)
+            for part in own:
+                (copied if part is bulk and len(part.shape) > 1 else read).append((name, part))
         self.nbytes = 0
         offsets: dict[tuple[str, str], int] = {}
-        for name, part in sorted(own, key=lambda item: len(item[1].shape) > 1 and item[1].suffix == bulk[item[0]]):
+        for name, part in (*read, *copied):
             self.nbytes += -self.nbytes % (_PAGE_BYTES if part.nbytes >= _PAGE_BYTES else _SMALL_BYTES)
             offsets[name, part.suffix] = self.nbytes
             self.nbytes += part.nbytes

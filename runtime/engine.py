@@ -72,8 +72,7 @@ class Engine:
     @cached_property
     def _words(self) -> NDArray[np.uint8] | None:
         """The tokens beyond the core; None where the model has none."""
-        core = self.session.core_tokens
-        return self._spelling.bits_without(core) if core else None
+        return self._spelling.bits_without(self.session.core_tokens)
 
     def spell(self, ids: Sequence[int]) -> bytes:
         """What ``ids`` spell, in UTF-8 unless a model wrote single bytes."""

@@ -59,10 +59,15 @@ class Spelling:
         """What ``ids`` spell."""
         return b"".join([self._bytes[index] for index in ids])
 
-    def bits_without(self, ids: Sequence[int]) -> NDArray[np.uint8]:
-        """All tokens but ``ids`` as matchers write masks: a bit each, the lowest of a byte first."""
+    def bits_without(self, core: Sequence[int]) -> NDArray[np.uint8] | None:
+        """All tokens but ``core`` as matchers write masks, a bit each, the lowest of a byte first; None without a core.
+
+        Ids of ``core`` that no token has are passed over.
+        """
+        if not core:
+            return None
         bits = np.ones(self.size, np.bool_)
-        bits[[index for index in ids if index < self.size]] = False
+        bits[[index for index in core if index < self.size]] = False
         return np.packbits(bits, bitorder="little")
 
     def matcher(self, grammar: str) -> llguidance.LLMatcher:

@@ -5,9 +5,8 @@ file itself, pages that it read stay in memory until the whole weight is copied,
 all are: then all of them are there twice. Here the mapping is ours, and a thread gives its pages back to the system
 meanwhile. They stay in the system's cache of the file, from where they come back if they are read again.
 
-Steps read the embedding's rows and the vectors where they are mapped, a few kilobytes each. Linux maps all that its
-cache has in one piece around a byte that is read (up to 2 MB, since 6.18), so these pages are given back too, now and
-then.
+Steps read rows of the embedding, scales and vectors where they are mapped. Linux may map all that its cache has in one
+piece around a byte that is read (2 MB on 6.18, docs/start-up.md), so these pages are given back too, now and then.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 # Seconds between two times that pages are given back: copying gets through some 20 MB in that time.
 _PERIOD = 0.02
-# The same between steps; coming back costs some microseconds for each place that is read.
+# The same between steps.
 _PERIOD_OF_STEPS = 1.0
 _DIRECTLY = "session.use_external_initializer_file_buffers_directly"
 

@@ -38,7 +38,7 @@ class Ours:
         if spelling is None:
             raise SystemExit(f"{folder}: its tokenizer is of a kind that graphs are not written with")
         self._spelling = spelling
-        self._words = spelling.bits_without(session.core_tokens) if session.core_tokens else None
+        self._words = spelling.bits_without(session.core_tokens)
         self._grammar = GraphGrammar(spelling, _MAX_NEW_TOKENS, self._words)
         self._snapshot = self._bundle.snapshot(Prompt(tokenizer, self._bundle.prompt_template).prefix_ids)
         self._limit = self._bundle.manifest.architecture.context_length

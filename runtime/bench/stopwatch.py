@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..logits import Logits, Positions
+from ..logits import Logits
 from ..session import Session
 
 
@@ -38,16 +37,9 @@ class Stopwatch:
         # A session is opened as everybody opens it, and watched after that.
         session.run_bound = self._timed  # type: ignore[method-assign]
 
-    def _timed(
-        self,
-        binding: Any,
-        ids: NDArray[np.int64],
-        mask: NDArray[np.int64],
-        at: Positions,
-        core: Collection[int] = (),
-    ) -> Logits:
+    def _timed(self, binding: Any, ids: NDArray[np.int64], *rest: Any, **named: Any) -> Logits:
         started = time.perf_counter()
-        logits = self._run(binding, ids, mask, at, core)
+        logits = self._run(binding, ids, *rest, **named)
         end = started + (time.perf_counter() - started) * (1 + self._drag)
         # Waiting busily, as a slower model would.
         while time.perf_counter() < end:

@@ -62,7 +62,7 @@ def test_few_bytes_are_read_from_the_cache_and_no_slower():
 
 def test_drag_makes_a_run_slower_by_its_share():
     """The proof that a planted slowdown is seen is none where nothing was planted."""
-    session = SimpleNamespace(run_bound=lambda _binding, ids, _mask, _at, _core: time.sleep(0.02) or ids)
+    session = SimpleNamespace(run_bound=lambda _binding, ids, _mask, _at: time.sleep(0.02) or ids)
     watch = Stopwatch(session, drag=1.0)
     session.run_bound(None, np.zeros((1, 1), np.int64), None, 1)
     assert watch.steps[0].seconds >= 0.04
@@ -111,7 +111,7 @@ def test_energy_that_is_not_told_is_no_error(powercap, tmp_path, content):
 
 def test_the_stopwatch_tells_the_prompt_from_the_steps():
     """A chunk of the prompt taken for a step of the answer, the model's time would be its double."""
-    session = SimpleNamespace(run_bound=lambda _binding, ids, _mask, _at, _core: ids)
+    session = SimpleNamespace(run_bound=lambda _binding, ids, _mask, _at: ids)
     watch = Stopwatch(session)
     for rows, length in ((1, 64), (1, 36), (1, 4), (2, 1)):
         session.run_bound(None, np.zeros((rows, length), np.int64), None, 1)

@@ -77,8 +77,7 @@ class Decoders:
         self._session = Session(bundle.model_path)
         self._snapshot = bundle.snapshot(self.prompt.prefix_ids)
         self._spelling = Spelling(tokenizer, bundle.manifest.special_ids.end_of_turn)
-        known = core or self._session.core_tokens
-        self._words = self._spelling.bits_without(known) if known else None
+        self._words = self._spelling.bits_without(core or self._session.core_tokens)
         self._limits = Limits((), max_new_tokens, bundle.manifest.architecture.context_length)
         self._budget, self._record = budget, Record()
         self._naive = Context(self._session, limit=self._limits.context)
